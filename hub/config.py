@@ -58,7 +58,7 @@ class HubConfig:
     data_dir: Path = field(metadata={"meaning": "Directory for the hub's journal and the modules' local data."})
     backend: str = field(metadata={"meaning": "URI of the backend, such as `file:///var/lib/modhub-backend`."})
     kinds: Mapping[str, Kind] = field(
-        default=SHIPPED, metadata={"meaning": "Kinds beyond the shipped ones, as `[kinds.NAME]` tables in the file."}
+        default_factory=lambda: SHIPPED, metadata={"meaning": "Kinds beyond the shipped ones, as `[kinds.NAME]` tables in the file."}
     )
     default_kind: str = _option(DEFAULT_KIND, "Kind of a module that has none recorded and is asked for without one.")
     ports: tuple[int, int] | None = _option(None, "Ports for instances, `[low, high]`; 0 = any free one.")

@@ -122,11 +122,17 @@ class EventBus:
             op_id: the operation it belongs to.
             **fields: attributes, all of them listed in the vocabulary.
         """
-        spec = VOCABULARY[name]
-        unknown = fields.keys() - set(spec.fields)
-        assert not unknown, f"{name} has no field {sorted(unknown)}: add it to the vocabulary"
-        keys: dict[str, Any] = {"module_id": module_id, "op_id": op_id, **fields}
-        self._log.log(spec.level, name, **{k: v for k, v in keys.items() if v is not None})
+        self._write(name, {"module_id": module_id, "op_id": op_id, **fields})
         event = Event(name, module_id, op_id, fields)
         for listener in tuple(self._listeners):
             listener(event)
+
+    def stalled(self, stalled_s: float, stack: str) -> None:
+        """Log that the loop hangs; from another thread, so listeners, who live on the loop, do not hear it."""
+        self._write("hub.loop_stalled", {"stalled_ms": round(stalled_s * 1000), "stack": stack})
+
+    def _write(self, name: str, attributes: Mapping[str, Any]) -> None:
+        spec = VOCABULARY[name]
+        unknown = attributes.keys() - {"module_id", "op_id", *spec.fields}
+        assert not unknown, f"{name} has no field {sorted(unknown)}: add it to the vocabulary"
+        self._log.log(spec.level, name, **{key: value for key, value in attributes.items() if value is not None})

@@ -55,7 +55,7 @@ class Module(Actor):
             match message:
                 case ChildExited(epoch):
                     return await self._child_exited(epoch)
-                case KillHung(epoch, misses):
+                case KillHung(_, epoch, misses):
                     return await self._kill_hung(epoch, misses)
                 case Retire():
                     return await self._retire()

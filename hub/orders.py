@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from actors import Message, Ref, SystemMessage
 from hub.directory import Entry
 from hub.info import ModuleInfo
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class ChildExited(SystemMessage[None]):
 class KillHung(SystemMessage[None]):
     """An instance missed its liveness probes."""
 
+    module_id: str
     epoch: int
     misses: int
 
@@ -89,6 +90,14 @@ class Release(Message[None]):
     """A module's cell has nothing more to hold."""
 
     module_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Supervise(Message[None]):
+    """A module got a cell: watch over it."""
+
+    module_id: str
+    cell: Ref[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,14 +69,13 @@ class IdlePolicy:
     hibernated_s: float | None = None
 
 
-def is_idle(policy: IdlePolicy, record: ModuleRecord, idle_s: float, connections: int) -> bool:
+def is_idle(policy: IdlePolicy, record: ModuleRecord, idle_s: float) -> bool:
     """Decide whether a module is to be sent home for lack of use.
 
     Args:
         policy: the time-outs.
         record: the module.
-        idle_s: seconds since its last activity or change of state, whichever is later.
-        connections: connections established on its port now.
+        idle_s: seconds since its last activity; an open connection is one.
 
     Returns:
         Whether it goes home.
@@ -87,7 +86,7 @@ def is_idle(policy: IdlePolicy, record: ModuleRecord, idle_s: float, connections
         limit = policy.hibernated_s
     else:
         return False
-    return limit is not None and connections == 0 and idle_s >= limit
+    return limit is not None and idle_s >= limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from hub.info import ModuleInfo
 from hub.lifecycle import State
 from hub.messages import Describe, DescribeOperation, ListModules, Provision, Subscribe, Touch
 from hub.module import REQUESTS, Module
-from hub.orders import BeginClosing, Release
+from hub.orders import BeginClosing, KillHung, Release, Supervise
 from hub.services import Services
 
 
@@ -28,9 +28,10 @@ class Registry(Actor):
     domain_errors = (ModhubError,)
     mailbox_capacity = 100_000
 
-    def __init__(self, services: Services, supervision: OneForOne) -> None:
+    def __init__(self, services: Services, supervision: OneForOne, watchdog: Ref[Any]) -> None:
         super().__init__()
         self._services = services
+        self._watchdog = watchdog
         self._supervision = supervision
         self._cells: dict[str, Ref[Module]] = {}
         self._made = 0
@@ -51,6 +52,8 @@ class Registry(Actor):
                 return self._subscribe(subscriber)
             case Release(module_id):
                 return self._release(module_id)
+            case KillHung(module_id):
+                return self.forward(self._cells[module_id]) if module_id in self._cells else None
             case BeginClosing():
                 return self._begin_closing()
             case _ if type(message) in REQUESTS:
@@ -108,7 +111,7 @@ class Registry(Actor):
             cell = self._cells[module_id] = self.system.spawn(
                 Module, module_id, self._services, self.actor_ref, name=name, supervision=self._supervision
             )
-            self.watch(cell)
+            self._watchdog.tell(Supervise(module_id, cell))
         return cell
 
     def _release(self, module_id: str) -> None:
@@ -118,7 +121,10 @@ class Registry(Actor):
         info = cell.inspect()
         entry = self._services.directory.find(module_id)
         # Everything for a module comes through here, so nothing can arrive between this look and the stop.
-        if info.queued or info.system_queued or info.current is not None or (entry is not None and entry.tracked):
+        if info.queued or info.system_queued or (entry is not None and entry.tracked):
+            return
+        if info.current is not None:  # at the end of its handler, or at the beginning of the next: look again
+            self.after(0, Release(module_id))
             return
         del self._cells[module_id]
         self._services.directory.drop(module_id)

@@ -16,8 +16,10 @@ from backends import (
     HeadConflict,
     LocalDiskError,
     RemoteModule,
+    SourceChanged,
     Tombstoned,
     TransferCancelled,
+    UnsupportedFile,
     open_store,
 )
 from hub.errors import BackendError, DataConflict, InvalidState, KindMismatch, LocalDataError, OperationCancelled
@@ -85,9 +87,10 @@ class Transfers:
         def work() -> tuple[Head, int, int]:
             remote = self._remote(module_id)
             head = remote.read_head()
-            if head is not None and not head.tombstone and kind is not None and head.kind != kind:
-                raise KindMismatch(f"module {module_id!r} is of kind {head.kind!r}, not {kind!r}")
-            head = remote.claim(head, kind or default_kind)
+            recorded = head.kind if head is not None and head.manifest is not None else None
+            if recorded is not None and kind is not None and recorded != kind:
+                raise KindMismatch(f"module {module_id!r} is of kind {recorded!r}, not {kind!r}")
+            head = remote.claim(head, recorded or kind or default_kind)
             self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
             hydrated = remote.hydrate(
                 head,
@@ -161,9 +164,9 @@ class Transfers:
             "dehydration.completed",
             module_id,
             operation.op_id,
-            bytes=sent.bytes,
-            files=sent.files,
-            uploaded_bytes=sent.uploaded_bytes,
+            bytes=sent.stats.bytes,
+            files=sent.stats.files,
+            uploaded_bytes=sent.stats.bytes_sent,
             duration_ms=_milliseconds_since(started),
         )
         return sent.head.identity
@@ -197,10 +200,10 @@ def _translated(subject: str, operation: Operation | None = None) -> Iterator[No
         raise DataConflict(f"{subject}: {error}", hint="another hub wrote meanwhile; the local data is kept") from error
     except Tombstoned as error:
         raise InvalidState(f"{subject}: an obliteration was begun and is not complete", hint="obliterate it again") from error
-    except LocalDiskError as error:
-        raise LocalDataError(f"{subject}: {error}") from error
+    except (LocalDiskError, SourceChanged, UnsupportedFile) as error:
+        raise LocalDataError(f"{subject}: {error}", hint=error.hint) from error
     except BackendsError as error:
-        raise BackendError(f"{subject}: {error}") from error
+        raise BackendError(f"{subject}: {error}", hint=error.hint) from error
     except OSError as error:
         raise LocalDataError(f"{subject}: {error}") from error
 
