@@ -1,7 +1,7 @@
 """modhub: one supervised, stateful server process per module, on demand.
 
-    with Hub(data_dir="/var/lib/modhub", backend="file:///var/lib/modhub-backend") as hub:
-        info = hub.provision("tenant-42")
+with Hub(data_dir="/var/lib/modhub", backend="file:///var/lib/modhub-backend") as hub:
+    info = hub.provision("tenant-42")
 """
 
 from hub._version import __version__

@@ -9,11 +9,11 @@ import dataclasses
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 
@@ -58,13 +58,16 @@ class HubConfig:
     data_dir: Path = field(metadata={"meaning": "Directory for the hub's journal and the modules' local data."})
     backend: str = field(metadata={"meaning": "URI of the backend, such as `file:///var/lib/modhub-backend`."})
     kinds: Mapping[str, Kind] = field(
-        default_factory=lambda: SHIPPED, metadata={"meaning": "Kinds beyond the shipped ones, as `[kinds.NAME]` tables in the file."}
+        default_factory=lambda: SHIPPED,
+        metadata={"meaning": "Kinds beyond the shipped ones, as `[kinds.NAME]` tables in the file."},
     )
     default_kind: str = _option(DEFAULT_KIND, "Kind of a module that has none recorded and is asked for without one.")
     ports: tuple[int, int] | None = _option(None, "Ports for instances, `[low, high]`; 0 = any free one.")
     idle_timeout: float | None = _option(None, "Seconds without activity until it is sent home.", minimum=0)
     hibernated_timeout: float | None = _option(None, "Seconds in hibernation until it is sent home.", minimum=0)
-    on_exit: str = _option("hibernate", "What happens to modules when the hub ends.", choices=("hibernate", "deprovision"))
+    on_exit: str = _option(
+        "hibernate", "What happens to modules when the hub ends.", choices=("hibernate", "deprovision")
+    )
     restart_limit: int = _option(5, "Recoveries of a module at the most within `restart_period`.", minimum=0)
     restart_period: float = _option(60.0, "Window of the restart budget, seconds.", minimum=0)
     restart_delay: float = _option(0.5, "Delay before the second recovery of a series, seconds; it doubles.", minimum=0)
@@ -117,9 +120,10 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
     key = spec.name
     match key:
         case "data_dir":
-            if not isinstance(value, str | os.PathLike):
-                raise InvalidConfig(f"data_dir = {value!r} can't be used", hint="allowed: a path")
-            return Path(value).absolute()
+            try:
+                return Path(value).absolute()
+            except TypeError:
+                raise InvalidConfig(f"data_dir = {value!r} can't be used", hint="allowed: a path") from None
         case "ports":
             return None if value is None else parse_ports(value)
         case "kinds":
@@ -154,8 +158,8 @@ def _check_backend(value: object) -> str:
     return value
 
 
-def _with_shipped(given: Iterable[Kind] | Mapping[str, Kind]) -> Mapping[str, Kind]:
-    kinds = list(given.values()) if isinstance(given, Mapping) else list(given)
+def _with_shipped(given: Any) -> Mapping[str, Kind]:
+    kinds: list[Any] = list(cast("Mapping[str, Any]", given).values() if isinstance(given, Mapping) else given)
     for kind in kinds:
         if not isinstance(kind, Kind):
             raise InvalidConfig(f"kinds: {kind!r} is no Kind", hint="pass hub.Kind(name, command=[...], ...)")
@@ -229,5 +233,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         try:
             values[key] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            raise InvalidConfig(f"{variable} = {text!r} can't be read", hint="a number, or a list such as [7000, 7999]") from None
+            raise InvalidConfig(
+                f"{variable} = {text!r} can't be read", hint="a number, or a list such as [7000, 7999]"
+            ) from None
     return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 
 @contextlib.contextmanager
-def _translated(message: Message[Any]) -> Iterator[None]:
+def _translated(message: Message[Any]) -> Generator[None]:
     """Turn what the actors' runtime says into the hub's own errors."""
     op_id = getattr(message, "op_id", "")
     what = f"{type(message).__name__.lower()} of module {getattr(message, 'module_id', '')!r}"
@@ -273,4 +273,3 @@ class Hub:
 
 def _parameters(config: HubConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in HubConfig.__dataclass_fields__}
-

@@ -122,7 +122,9 @@ class Journal:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
                 connection.execute("INSERT INTO hub VALUES (?)", (secrets.token_hex(8),))
             elif version != SCHEMA_VERSION:
-                raise JournalError(f"its schema is version {version}, this modhub knows {SCHEMA_VERSION}")
+                raise JournalError(  # noqa: TRY301 - one place closes the connection, whatever failed
+                    f"its schema is version {version}, this modhub knows {SCHEMA_VERSION}"
+                )
             (self.hub_id,) = connection.execute("SELECT hub_id FROM hub").fetchone()
             rows = connection.execute("SELECT record FROM modules ORDER BY module_id")
             decoder = msgspec.json.Decoder(ModuleRecord)

@@ -1,11 +1,11 @@
 """Where things lie in the hub's data directory, the lock on it, and how a module's part of it goes.
 
-    journal.sqlite3     what the hub knows
-    hub.lock            held while a hub runs; names its process
-    modules/ID/data     a module's data; beside it what is known of it
-    logs/ID             a module's output
-    scratch/            hydrations that are not complete
-    trash/              what one rename took away and is being deleted
+journal.sqlite3     what the hub knows
+hub.lock            held while a hub runs; names its process
+modules/ID/data     a module's data; beside it what is known of it
+logs/ID             a module's output
+scratch/            hydrations that are not complete
+trash/              what one rename took away and is being deleted
 """
 
 from __future__ import annotations

@@ -113,24 +113,28 @@ TABLE: tuple[Transition, ...] = (
 )
 
 # Success without side effects: what was asked for is already so.
-NOTHING_TO_DO: frozenset[tuple[State, Request]] = frozenset({
-    (S.UNPROVISIONED, R.DEPROVISION),
-    (S.PROVISIONED, R.PROVISION),
-    (S.PROVISIONED, R.WAKE),
-    (S.HIBERNATED, R.HIBERNATE),
-    # The watchdog's word about a module that has moved on meanwhile.
-    (S.UNPROVISIONED, R.RECOVER),
-    (S.PROVISIONED, R.RECOVER),
-    (S.HIBERNATED, R.RECOVER),
-})
+NOTHING_TO_DO: frozenset[tuple[State, Request]] = frozenset(
+    {
+        (S.UNPROVISIONED, R.DEPROVISION),
+        (S.PROVISIONED, R.PROVISION),
+        (S.PROVISIONED, R.WAKE),
+        (S.HIBERNATED, R.HIBERNATE),
+        # The watchdog's word about a module that has moved on meanwhile.
+        (S.UNPROVISIONED, R.RECOVER),
+        (S.PROVISIONED, R.RECOVER),
+        (S.HIBERNATED, R.RECOVER),
+    }
+)
 
 # Refused in this state; on an untracked module the refusal is "not found".
-REFUSED: frozenset[tuple[State, Request]] = frozenset({
-    (S.UNPROVISIONED, R.HIBERNATE),
-    (S.UNPROVISIONED, R.WAKE),
-    (S.CRASHED, R.HIBERNATE),
-    (S.CRASHED, R.WAKE),
-})
+REFUSED: frozenset[tuple[State, Request]] = frozenset(
+    {
+        (S.UNPROVISIONED, R.HIBERNATE),
+        (S.UNPROVISIONED, R.WAKE),
+        (S.CRASHED, R.HIBERNATE),
+        (S.CRASHED, R.WAKE),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

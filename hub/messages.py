@@ -1,6 +1,6 @@
 """Messages that the registry takes: plain, frozen, serialisable; each names the type of its reply.
 
-    info = hub.registry.ask(Provision("tenant-42", kind="redis"))
+info = hub.registry.ask(Provision("tenant-42", kind="redis"))
 """
 
 from __future__ import annotations

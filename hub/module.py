@@ -64,7 +64,9 @@ class Module(Actor):
                         return None
                 case _:
                     if self._services.closing:
-                        raise HubClosed(f"{REQUESTS[type(message)]} of module {self._module_id!r} was not started: the hub closes")
+                        raise HubClosed(
+                            f"{REQUESTS[type(message)]} of module {self._module_id!r} was not started: the hub closes"
+                        )
             return await self._request(REQUESTS[type(message)], message)
         finally:
             self._release_if_done()

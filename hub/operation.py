@@ -116,5 +116,6 @@ class Ledger:
             return self._operations[op_id]
         except KeyError:
             raise OperationNotFound(
-                f"no operation {op_id!r:.100} is known", hint=f"only running ones and the last {_REMEMBERED} are remembered"
+                f"no operation {op_id!r:.100} is known",
+                hint=f"only running ones and the last {_REMEMBERED} are remembered",
             ) from None

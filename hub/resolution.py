@@ -73,4 +73,3 @@ async def resolve_modules(services: Services, records: Iterable[ModuleRecord]) -
 def _discard_all(services: Services, module_ids: Sequence[str]) -> None:
     for module_id in module_ids:
         services.layout.discard(module_id)
-

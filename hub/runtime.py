@@ -133,7 +133,9 @@ class Runtime:
         try:
             await workers.run(layout.clear_temporary)
         except OSError as error:
-            raise InvalidConfig(f"data_dir = {str(layout.root)!r} can't be cleared of temporary files: {error}") from error
+            raise InvalidConfig(
+                f"data_dir = {str(layout.root)!r} can't be cleared of temporary files: {error}"
+            ) from error
 
         stall_watch = StallWatch(loop, config.stall_threshold, self._bus.stalled)
         stall_watch.start()

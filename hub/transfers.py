@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -189,7 +189,7 @@ class Transfers:
 
 
 @contextmanager
-def _translated(subject: str, operation: Operation | None = None) -> Iterator[None]:
+def _translated(subject: str, operation: Operation | None = None) -> Generator[None]:
     """Turn the errors of `backends` into the hub's."""
     try:
         yield
@@ -199,7 +199,9 @@ def _translated(subject: str, operation: Operation | None = None) -> Iterator[No
     except HeadConflict as error:
         raise DataConflict(f"{subject}: {error}", hint="another hub wrote meanwhile; the local data is kept") from error
     except Tombstoned as error:
-        raise InvalidState(f"{subject}: an obliteration was begun and is not complete", hint="obliterate it again") from error
+        raise InvalidState(
+            f"{subject}: an obliteration was begun and is not complete", hint="obliterate it again"
+        ) from error
     except (LocalDiskError, SourceChanged, UnsupportedFile) as error:
         raise LocalDataError(f"{subject}: {error}", hint=error.hint) from error
     except BackendsError as error:

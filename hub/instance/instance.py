@@ -154,8 +154,7 @@ class LocalInstance:
         self._spec = spec
         self._workers = workers
         self._log_offset = output.size(spec.log)
-        fill = {"port": port, "data_dir": str(spec.data_dir), "module_id": spec.module_id}
-        self._fill = functools.partial(render, **fill)
+        self._fill = functools.partial(render, port=port, data_dir=str(spec.data_dir), module_id=spec.module_id)
         extra = dict(zip(spec.kind.env, self._fill(tuple(spec.kind.env.values())), strict=True))
         self._environment = child_environment(hub_id, spec.data_dir, extra)
         self._process: Process

@@ -29,7 +29,8 @@ def parse_ports(value: object) -> tuple[int, int] | None:
             return low, high
         case _:
             raise InvalidConfig(
-                f"ports = {value!r} can't be used", hint="allowed: 0 for any, or (low, high) with 1 <= low <= high <= 65535"
+                f"ports = {value!r} can't be used",
+                hint="allowed: 0 for any, or (low, high) with 1 <= low <= high <= 65535",
             )
 
 

@@ -49,7 +49,9 @@ async def http_request(port: int, path: str, method: str = "GET") -> int | None:
     except OSError:
         return None
     try:
-        request = f"{method} {path} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        request = (
+            f"{method} {path} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
         writer.write(request.encode("ascii"))
         await writer.drain()
         status = re.match(rb"HTTP/1\.[01] ([1-5]\d\d)\b", await reader.readline())

@@ -96,7 +96,8 @@ class Process:
         try:
             async with asyncio.timeout(_KILL_TIMEOUT_S):
                 await self.exited.wait()
-                while self._group_lives():
+                # No event tells of the end of a process that is not our child.
+                while self._group_lives():  # noqa: ASYNC110 - see above
                     await asyncio.sleep(_GROUP_POLL_S)
         except TimeoutError:
             raise StopFailed(
@@ -139,7 +140,9 @@ def spawn(
         StartFailed: the program does not exist or can't be run.
     """
     if shutil.which(command[0], path=environment["PATH"]) is None:
-        raise StartFailed(f"command {command[0]!r} was not found or can't be run", hint="install it, or give its full path")
+        raise StartFailed(
+            f"command {command[0]!r} was not found or can't be run", hint="install it, or give its full path"
+        )
     wrapper = shutil.which("setpriv")
     if wrapper is None:
         raise StartFailed("setpriv was not found", hint="install util-linux")

@@ -6,7 +6,6 @@ read of the socket table serves a whole fleet, and it knows neither start times 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +43,9 @@ def read_stat(pid: int) -> ProcessStat | None:
 
 def pids() -> Iterator[int]:
     """Yield the ids of all processes."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            yield int(name)
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            yield int(path.name)
 
 
 def group_members(group: int) -> list[int]:
@@ -120,12 +119,12 @@ def listener_in_group(port: int, leader: int) -> bool:
 
 def _holds(pid: int, sockets: set[str]) -> bool:
     try:
-        descriptors = os.listdir(f"/proc/{pid}/fd")
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
     for descriptor in descriptors:
         try:
-            if os.readlink(f"/proc/{pid}/fd/{descriptor}") in sockets:
+            if str(descriptor.readlink()) in sockets:
                 return True
         except OSError:  # closed meanwhile
             continue

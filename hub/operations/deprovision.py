@@ -30,7 +30,7 @@ async def deprovision(work: Work, reason: str = "deprovision") -> ModuleInfo:
     except ModhubError as error:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
         raise
-    await work.advance(Outcome.DONE, "done", pending=None, last_error=None, **NO_PROCESS)
+    await work.advance(Outcome.DONE, "done", pending=None, port=None, last_error=None, **NO_PROCESS)
     await work.clean_up()
     return work.services.directory.describe(work.entry)
 

@@ -32,7 +32,7 @@ async def obliterate(work: Work) -> Obliterated:
     except ModhubError as error:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
         raise
-    await work.advance(Outcome.DONE, "done", dirty=False, pending=None, **NO_PROCESS)
+    await work.advance(Outcome.DONE, "done", dirty=False, pending=None, port=None, **NO_PROCESS)
     work.services.bus.publish(
         "module.obliterated",
         work.module_id,

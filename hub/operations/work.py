@@ -226,7 +226,9 @@ def as_asked(work: Work, error: ModhubError) -> ModhubError:
     if not isinstance(error, StartFailed):
         return error
     failed = _START_FAILURES[work.operation.request]
-    named = failed(f"{work.operation.request} of module {work.module_id!r}: {error.message}", hint=error.hint, output=error.output)
+    named = failed(
+        f"{work.operation.request} of module {work.module_id!r}: {error.message}", hint=error.hint, output=error.output
+    )
     named.__cause__ = error
     return named
 

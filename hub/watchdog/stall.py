@@ -55,5 +55,5 @@ class StallWatch:
             if stalled_s < self._threshold_s or turned_at == reported:
                 continue
             reported = turned_at
-            frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the documented way to another thread's stack
+            frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the documented way to another thread's stack
             self._report(stalled_s, "".join(traceback.format_stack(frame)) if frame else "")
