@@ -87,9 +87,16 @@ def test_all_processes_are_listed() -> None:
         process.kill()
 
 
+# Says that it runs: during the exec itself neither environment nor command line can be read.
+SPEAKING = ["sh", "-c", "echo up; read _"]
+
+
 def test_the_environment_is_matched_whole() -> None:
     """A variable counts by its name and its whole value, never as a part of another one."""
-    with subprocess.Popen(["sleep", "60"], env={"MARK": "abc", "OTHER": "MARK=xyz"}) as process:
+    environment = {"MARK": "abc", "OTHER": "MARK=xyz", "PATH": os.environ["PATH"]}
+    with subprocess.Popen(SPEAKING, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         assert procfs.environ_has(process.pid, b"MARK=abc")
         for wrong in (b"MARK=ab", b"MARK=abcd", b"ARK=abc", b"MARK=xyz", b"MARK"):
             assert not procfs.environ_has(process.pid, wrong)
@@ -98,10 +105,13 @@ def test_the_environment_is_matched_whole() -> None:
 
 def test_a_command_line_is_shortened() -> None:
     """The log shows arguments parted by spaces, and no more than 200 characters."""
-    with subprocess.Popen(["sleep", "60", "0" * 500]) as process:
+    command = [*SPEAKING, "0" * 500]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         shown = procfs.command_of(process.pid)
         process.kill()
-    assert shown.startswith("sleep 60 000")
+    assert shown.startswith("sh -c echo up; read _ 000")
     assert len(shown) == 200
 
 
