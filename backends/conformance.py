@@ -237,7 +237,9 @@ class BlobStoreConformance:
         store.sweep_unfinished("none/")
         assert set(_listed(store, "m/")) == {"m/blobs/a"}
 
-    @pytest.mark.parametrize("key", ["", "a", "/a", "a/", "a//b", "../a", "a/../b", "a/.", "a/.b", "a/\0", "a/" + "x" * 256])
+    @pytest.mark.parametrize(
+        "key", ["", "a", "/a", "a/", "a//b", "../a", "a/../b", "a/.", "a/.b", "a/\0", "a/" + "x" * 256]
+    )
     def test_bad_keys(self, store: BlobStore, key: str) -> None:
         """What names no object of a module is refused before anything happens."""
         with pytest.raises(InvalidName):

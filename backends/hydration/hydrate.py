@@ -83,19 +83,19 @@ def hydrate(
             try:
                 os.mkdir(name, 0o700, dir_fd=parent)
                 with DirTree(os.open(name, DIRECTORY, dir_fd=parent)) as tree:
-                    result = Hydrated(None)
+                    result, found = Hydrated(None), list[tuple[Found, stat_index.Contents]]()
                     if manifest is not None and content is not None:
-                        result = _Filling(where, content, tree, meter).run(manifest, index, workers)
-                    else:
-                        stat_index.save(index, None, [])
+                        result, found = _Filling(where, content, tree, meter).run(manifest, workers)
                 _place(parent, name, destination, content)
-                return result
             except BaseException:
-                index.unlink(missing_ok=True)  # it would describe a directory that never was
                 remove_tree(parent, name)
                 raise
         finally:
             os.close(parent)
+    # Only a cache, and the data is in place: without it the next dehydration reads everything.
+    with contextlib.suppress(OSError):
+        stat_index.save(index, manifest, found)
+    return result
 
 
 class _Filling:
@@ -104,7 +104,8 @@ class _Filling:
     def __init__(self, where: Location, manifest: Manifest, tree: DirTree, meter: Meter) -> None:
         self._where, self._manifest, self._tree, self._meter = where, manifest, tree, meter
 
-    def run(self, name: str, index: Path, workers: int) -> Hydrated:
+    def run(self, name: str, workers: int) -> tuple[Hydrated, list[tuple[Found, stat_index.Contents]]]:
+        """Do it. Returns what was done, and what the index records."""
         files = sum(entry.kind == "f" for entry in self._manifest.entries)
         size = self._manifest.total_bytes
         self._meter.phase("download", bytes_total=size, files_total=files)
@@ -118,10 +119,10 @@ class _Filling:
         self._link_and_dress()
         found = self._found()
         self._dress_directories()
+        # Before anybody else can touch them: every later change has another ctime than the index.
         settle([item for item, _ in found])
-        stat_index.save(index, name, found)
         received = sum(self._manifest.blobs[number].size for number in pieces)
-        return Hydrated(name, files, size, len(pieces), received)
+        return Hydrated(name, files, size, len(pieces), received), found
 
     def _prepare(self) -> dict[int, list[_Piece]]:
         """Make directories and the files that more than one write fills; say which pieces each blob has."""

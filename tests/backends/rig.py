@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,10 @@ class Rig:
         head = self.claimed()
         assert head.previous is not None
         return self.load(name, replace(head, manifest=head.previous))
+
+    def scraps(self) -> list[str]:
+        """What is left in scratch."""
+        return os.listdir(self.scratch) if self.scratch.exists() else []
 
     def orphans(self) -> set[str]:
         """What is stored but needed by no manifest, unfinished writes included."""

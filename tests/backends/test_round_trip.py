@@ -26,7 +26,7 @@ def test_random_trees(tree: Node) -> None:
         rig.save(source)
         assert snapshot(source) == before
         assert snapshot(rig.load("copy")) == before
-        assert os.listdir(rig.scratch) == []
+        assert rig.scraps() == []
 
 
 @given(first=trees, second=trees, third=trees)
@@ -162,7 +162,7 @@ def test_unusable_scratch_is_a_local_error(tmp_path: Path) -> None:
     rig.claimed()
     with pytest.raises(LocalDiskError):
         rig.fetch(tmp_path / "no" / "parent")
-    assert os.listdir(rig.scratch) == []
+    assert rig.scraps() == []
     rig.scratch.rmdir()
     rig.scratch.touch()
     with pytest.raises(LocalDiskError):
