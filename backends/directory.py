@@ -11,7 +11,8 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -50,7 +51,7 @@ class DirTree:
             self._fds.clear()
 
     @contextlib.contextmanager
-    def folder(self, path: bytes) -> Iterator[int]:
+    def folder(self, path: bytes) -> Generator[int]:
         """The descriptor of a directory, valid inside the `with`."""
         with self._lock:
             while len(self._fds) > _KEPT_OPEN:
@@ -59,7 +60,7 @@ class DirTree:
             yield self._open(path)
 
     @contextlib.contextmanager
-    def parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+    def parent(self, path: bytes) -> Generator[tuple[int, bytes]]:
         """The descriptor of the directory that holds `path`, and the last component; valid inside the `with`."""
         head, _, name = path.rpartition(b"/")
         with self.folder(head) as fd:
@@ -162,7 +163,7 @@ def _step(parent: int, name: bytes, *, unlock: bool) -> int:
         # Not readable by its owner: the mode is changed by an O_PATH descriptor, which a link can't redirect.
         pinned = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
-            os.chmod(f"/proc/self/fd/{pinned}", 0o700)
+            Path(f"/proc/self/fd/{pinned}").chmod(0o700)
         finally:
             os.close(pinned)
         fd = os.open(name, DIRECTORY, dir_fd=parent)

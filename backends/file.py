@@ -13,18 +13,19 @@ What must hold:
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from urllib.parse import quote
 
 from blake3 import blake3
 
 from backends.blobstore import BlobInfo, Data, Guard, Purged, Remnant, check_key, check_prefix
-from backends.directory import DIRECTORY, DirTree, join, remove_tree
+from backends.directory import DirTree, join, remove_tree
 from backends.errors import (
     BackendDenied,
     BackendUnavailable,
@@ -33,9 +34,12 @@ from backends.errors import (
     PreconditionFailed,
     backend_errors,
 )
+from backends.folders import Folders, locked
 
 TEMPORARY = ".tmp-"
 _HASHED = 64 * 1024  # objects up to this size are identified by content; larger ones by what a rewrite must change
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO})  # what opening a link or a socket answers
 _ATTEMPTS = 64  # a write begins again when an erasure took its folder away; so often in a row is an attack or a defect
 
 
@@ -47,14 +51,13 @@ class FileStore:
             `BackendUnavailable` (an unmounted disk must not look like an empty one).
     """
 
-    def __init__(self, root: bytes) -> None:
-        self._root = root
-        self._seen = os.path.isdir(root)
+    def __init__(self, root: Path) -> None:
+        self._folders = Folders(root)
 
     @property
     def uri(self) -> str:
         """The folder as a URI."""
-        return "file://" + quote(self._root)
+        return "file://" + quote(os.fsencode(self._folders.root))
 
     def __repr__(self) -> str:
         return f"FileStore({self.uri!r})"
@@ -74,11 +77,12 @@ class FileStore:
         with backend_errors(f"writing {key}"):
             for _ in range(_ATTEMPTS):
                 try:
-                    with self._folder(folders, create=not conditional, below=True) as (root, module, folder):
+                    with self._folders.open(folders, create=not conditional, below=True) as opened:
+                        folder = opened.folder
                         temporary = os.fsencode(TEMPORARY + secrets.token_hex(8))
                         try:
                             etag = _write(folder, temporary, data)
-                            with _locked(root, folders[0], module):
+                            with locked(opened, folders[0]):
                                 self._check(guard)
                                 _match(folder, name, key, if_match=if_match, if_none_match=if_none_match)
                                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -90,7 +94,7 @@ class FileStore:
                         return etag
                 except FileNotFoundError:
                     # No folder, or an erasure or sweep took folder or temporary file away: decide again.
-                    if conditional and not self._exists(folders[0]):
+                    if conditional and not self._folders.exists(folders[:1]):
                         raise PreconditionFailed(f"{key}: the module's folder does not exist") from None
         raise BackendUnavailable(f"writing {key}: its folder keeps disappearing")
 
@@ -124,10 +128,10 @@ class FileStore:
         *folders, name = check_key(key).split("/")
         with backend_errors(f"deleting {key}"):
             try:
-                with self._folder(folders) as (root, module, folder), _locked(root, folders[0], module):
-                    _match(folder, name, key, if_match=if_match)
-                    os.unlink(name, dir_fd=folder)
-                    os.fsync(folder)
+                with self._folders.open(folders) as opened, locked(opened, folders[0]):
+                    _match(opened.folder, name, key, if_match=if_match)
+                    os.unlink(name, dir_fd=opened.folder)
+                    os.fsync(opened.folder)
             except FileNotFoundError:
                 if if_match is not None:
                     raise PreconditionFailed(f"{key} does not exist") from None
@@ -138,13 +142,13 @@ class FileStore:
         for place, group in groupby(sorted(check_key(key).split("/") for key in keys), key=lambda parts: parts[:-1]):
             with backend_errors(f"deleting from {'/'.join(place)}"):
                 try:
-                    with self._folder(place) as (root, module, folder), _locked(root, place[0], module):
+                    with self._folders.open(place) as opened, locked(opened, place[0]):
                         self._check(guard)
                         for *_, name in group:
                             with contextlib.suppress(FileNotFoundError):
-                                os.unlink(name, dir_fd=folder)
+                                os.unlink(name, dir_fd=opened.folder)
                                 count += 1
-                        os.fsync(folder)
+                        os.fsync(opened.folder)
                 except FileNotFoundError:
                     if guard is not None:
                         self._check(guard)
@@ -156,9 +160,12 @@ class FileStore:
         stale = [key for key in keys if key.rpartition("/")[2].startswith(TEMPORARY)]
         for key in stale:
             *folders, name = key.split("/")
-            with backend_errors(f"sweeping {prefix}"), contextlib.suppress(FileNotFoundError):
-                with self._folder(folders) as (_root, _module, folder):
-                    os.unlink(name, dir_fd=folder)
+            with (
+                backend_errors(f"sweeping {prefix}"),
+                contextlib.suppress(FileNotFoundError),
+                self._folders.open(folders) as opened,
+            ):
+                os.unlink(name, dir_fd=opened.folder)
         return len(stale)
 
     def purge(self, prefix: str, *, keep: str) -> Purged:
@@ -168,12 +175,16 @@ class FileStore:
         module_name, _, kept = check_key(keep).partition("/")
         if check_prefix(prefix) != module_name + "/" or "/" in kept:
             raise ValueError("purge works on one module's prefix and keeps one object directly below it")
-        with backend_errors(f"purging {prefix}"), contextlib.suppress(FileNotFoundError):
-            with self._folder([module_name]) as (_root, module, _folder), DirTree(os.dup(module)) as tree:
-                for name, _status in tree.entries(b""):
-                    if name != os.fsencode(kept):
-                        remove_tree(module, name, removed=lambda name, status: counts.append(_count(name, status)))
-                os.fsync(module)
+        with (
+            backend_errors(f"purging {prefix}"),
+            contextlib.suppress(FileNotFoundError),
+            self._folders.open([module_name]) as opened,
+            DirTree(os.dup(opened.module)) as tree,
+        ):
+            for name, _status in tree.entries(b""):
+                if name != os.fsencode(kept):
+                    remove_tree(opened.module, name, removed=lambda name, status: counts.append(_count(name, status)))
+            os.fsync(opened.module)
         return sum(counts, Purged())
 
     def expunge(self, key: str, *, if_match: str) -> Purged:
@@ -181,12 +192,12 @@ class FileStore:
         *folders, name = check_key(key).split("/")
         with backend_errors(f"removing {key}"):
             try:
-                with self._folder(folders) as (root, module, folder), _locked(root, folders[0], module):
-                    _match(folder, name, key, if_match=if_match)
-                    size = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
-                    os.unlink(name, dir_fd=folder)
-                    os.fsync(folder)
-                    self._remove_empty(root, folders)
+                with self._folders.open(folders) as opened, locked(opened, folders[0]):
+                    _match(opened.folder, name, key, if_match=if_match)
+                    size = os.stat(name, dir_fd=opened.folder, follow_symlinks=False).st_size
+                    os.unlink(name, dir_fd=opened.folder)
+                    os.fsync(opened.folder)
+                    self._folders.remove_empty(folders)
                     return Purged(blobs=1, bytes=size)
             except FileNotFoundError:
                 raise PreconditionFailed(f"{key} does not exist") from None
@@ -195,12 +206,8 @@ class FileStore:
         """See `BlobStore.remains`. An empty folder is a remnant too."""
         parts = check_prefix(prefix).split("/")[:-1]
         with backend_errors(f"listing {prefix}"):
-            try:
-                with self._folder(parts):
-                    pass
-            except FileNotFoundError:
-                return
-        if parts:
+            exists = self._folders.exists(parts)
+        if exists and parts:
             yield Remnant(prefix, "folder")
         for path, status in self._walk(prefix):
             name = path.rpartition(b"/")[2].decode("utf-8", "surrogateescape")
@@ -210,9 +217,9 @@ class FileStore:
     def check(self) -> None:
         """See `BlobStore.check`. Judges by permissions: a root still to be created by its nearest existing parent."""
         with backend_errors(f"checking {self.uri}"):
-            path = self._root
-            while not self._seen and not os.path.lexists(path):
-                path = os.path.dirname(path)
+            path = self._folders.root
+            while not self._folders.seen and not path.exists():
+                path = path.parent
             os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             if not os.access(path, os.W_OK | os.X_OK) or os.statvfs(path).f_flag & os.ST_RDONLY:
                 raise BackendDenied(f"{self.uri} is not writable")
@@ -227,52 +234,17 @@ class FileStore:
         if etag != guard.etag:
             raise PreconditionFailed(f"{guard.key} has changed")
 
-    def _exists(self, module: str) -> bool:
-        try:
-            with self._folder([module]):
-                return True
-        except FileNotFoundError:
-            return False
-
-    def _open_root(self, *, create: bool) -> int:
-        if create and not self._seen:
-            _create_root(self._root)
-        try:
-            fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            if self._seen:
-                raise BackendUnavailable(f"the folder of {self.uri} has disappeared") from None
-            raise
-        self._seen = True
-        return fd
-
     @contextlib.contextmanager
-    def _folder(
-        self, parts: Sequence[str], *, create: bool = False, below: bool = False
-    ) -> Iterator[tuple[int, int, int]]:
-        """Descriptors of the root, of the module's folder, and of the folder that `parts` name.
-
-        `create` makes what is missing, `below` only what is missing below an existing module's folder.
-        """
-        with contextlib.ExitStack() as stack:
-            fds = [self._open_root(create=create)]
-            stack.callback(os.close, fds[0])
-            for index, part in enumerate(parts):
-                if create or (below and index):
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, 0o700, dir_fd=fds[-1])
-                        os.fsync(fds[-1])
-                fds.append(os.open(part, DIRECTORY, dir_fd=fds[-1]))
-                stack.callback(os.close, fds[-1])
-            yield fds[0], fds[min(1, len(fds) - 1)], fds[-1]
-
-    @contextlib.contextmanager
-    def _reading(self, folders: Sequence[str], name: str, key: str) -> Iterator[int]:
+    def _reading(self, folders: Sequence[str], name: str, key: str) -> Generator[int]:
         try:
-            with self._folder(folders) as (_root, _module, folder):
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            with self._folders.open(folders) as opened:
+                fd = os.open(name, _READ, dir_fd=opened.folder)
         except FileNotFoundError:
             raise BlobNotFound(key) from None
+        except OSError as error:
+            if error.errno not in _NOT_A_FILE:
+                raise
+            raise CorruptData(f"{key} is not a regular file", blob=key) from error
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise CorruptData(f"{key} is not a regular file", blob=key)
@@ -284,8 +256,8 @@ class FileStore:
         parts = check_prefix(prefix).split("/")[:-1]
         with backend_errors(f"listing {prefix or self.uri}"):
             try:
-                with self._folder(parts) as (_root, _module, folder):
-                    root = os.dup(folder)
+                with self._folders.open(parts) as opened:
+                    root = os.dup(opened.folder)
             except FileNotFoundError:
                 return
             with DirTree(root) as tree:
@@ -298,42 +270,6 @@ class FileStore:
                             if stat.S_ISDIR(status.st_mode):
                                 waiting.append(join(path, name))
                             yield join(path, name), status
-
-    def _remove_empty(self, root: int, folders: Sequence[str]) -> None:
-        for depth in range(len(folders), 0, -1):
-            with self._folder(folders[: depth - 1]) as (_root, _module, parent):
-                try:
-                    os.rmdir(folders[depth - 1], dir_fd=parent)
-                except OSError:
-                    return  # not empty: somebody's write is under way; the erasure looks again
-        os.fsync(root)
-
-
-def _create_root(root: bytes) -> None:
-    missing: list[bytes] = []
-    while not os.path.isdir(root) and root != b"/":
-        missing.append(root)
-        root = os.path.dirname(root)
-    for path in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
-
-
-@contextlib.contextmanager
-def _locked(root: int, name: str, module: int) -> Iterator[None]:
-    """Hold the module's lock; FileNotFoundError when the folder is no longer the one in the root."""
-    fcntl.flock(module, fcntl.LOCK_EX)
-    try:
-        if not os.path.samestat(os.stat(name, dir_fd=root, follow_symlinks=False), os.fstat(module)):
-            raise FileNotFoundError(name)
-        yield
-    finally:
-        fcntl.flock(module, fcntl.LOCK_UN)
 
 
 def _write(folder: int, name: bytes, data: Data) -> str:
@@ -366,7 +302,7 @@ def _match(folder: int, name: str, key: str, *, if_match: str | None, if_none_ma
     if if_match is None and not if_none_match:
         return
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        fd = os.open(name, _READ, dir_fd=folder)
     except FileNotFoundError:
         if if_match is not None:
             raise PreconditionFailed(f"{key} does not exist") from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
@@ -85,7 +87,7 @@ def _open_file(parts: SplitResult, options: dict[str, object]) -> BlobStore:
     from backends.file import FileStore  # noqa: PLC0415
 
     if options:
-        raise InvalidURI(f"file: has no option {sorted(options)[0]!r}", hint="file: takes no options.")
+        raise InvalidURI(f"file: has no option {min(options)!r}", hint="file: takes no options.")
     if parts.netloc not in {"", "localhost"}:
         raise InvalidURI(
             "a file URI may name no other host",
@@ -98,4 +100,4 @@ def _open_file(parts: SplitResult, options: dict[str, object]) -> BlobStore:
         raise InvalidURI(
             "a file URI must name an absolute folder other than the root", hint="Use file:///absolute/path."
         )
-    return FileStore(path)
+    return FileStore(Path(os.fsdecode(path)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backends.blobstore import BlobStore
-from backends.errors import HeadConflict, InvalidName, PreconditionFailed, Tombstoned
+from backends.errors import CorruptData, HeadConflict, InvalidName, PreconditionFailed, Tombstoned
 from backends.hydration.dehydrate import Dehydrated, Dehydration
 from backends.hydration.erase import Erased, erase
 from backends.hydration.head import FORMAT, Head, valid_name
@@ -105,19 +105,27 @@ class RemoteModule:
             LocalDiskError: The local disk failed.
             TransferCancelled: The token was set.
             Tombstoned: The module is being erased.
+            HeadConflict: The head has moved meanwhile and took its blobs with it.
             BackendsError: The backend failed. In every case nothing is left behind, in scratch or at `destination`.
         """
         if head.tombstone:
             raise Tombstoned(f"{self.module_id} is being erased")
-        return hydrate(
-            self._where,
-            head.manifest,
-            destination,
-            scratch=scratch,
-            index=index,
-            meter=Meter(progress, cancelled),
-            workers=self._workers,
-        )
+        try:
+            return hydrate(
+                self._where,
+                head.manifest,
+                destination,
+                scratch=scratch,
+                index=index,
+                meter=Meter(progress, cancelled),
+                workers=self._workers,
+            )
+        except CorruptData as error:
+            # What is missing may be what a new owner has collected: then this head is old, and nothing is damaged.
+            current = self._where.read_head()
+            if current is None or current.etag != head.etag:
+                raise HeadConflict(f"{self.module_id} was changed while it was hydrated", current=current) from error
+            raise
 
     def dehydrate(
         self,
