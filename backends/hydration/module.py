@@ -71,10 +71,30 @@ class RemoteModule:
             return self._write(fresh, over=None)
         if head.tombstone:
             raise Tombstoned(f"{self.module_id} is being erased")
-        if head.owner == self.owner:
+        if head.owner == self.owner and (head.manifest is not None or head.kind == kind):
             return head
         kind = head.kind if head.manifest is not None else kind
         return self._write(replace(head, owner=self.owner, epoch=head.epoch + 1, kind=kind), over=head.etag)
+
+    def release(self, head: Head) -> bool:
+        """Take a claim back that never held data, so that nothing of it stays in the backend.
+
+        Args:
+            head: The head as `claim` gave it.
+
+        Returns:
+            Whether the head is gone; False where it holds data or is not the module's any more.
+
+        Raises:
+            BackendsError: The backend failed; the claim may still stand, which costs nothing but its few bytes.
+        """
+        if head.manifest is not None or head.previous is not None or head.tombstone or head.owner != self.owner:
+            return False
+        try:
+            self._where.store.expunge(self._where.head_key, if_match=head.etag)
+        except PreconditionFailed:
+            return False
+        return True
 
     def hydrate(
         self,

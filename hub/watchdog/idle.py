@@ -7,7 +7,7 @@ from typing import Any
 
 from actors import Actor, Message
 from hub.directory import Entry
-from hub.errors import BackendError
+from hub.errors import ModhubError
 from hub.instance import procfs
 from hub.instance.output import rotate
 from hub.lifecycle import State
@@ -54,7 +54,7 @@ class IdleSweep(Actor):
             return
         try:
             await self._services.transfers.check()
-        except BackendError as error:
+        except ModhubError as error:
             # Stopped, it could be neither served nor sent home.
             self._services.bus.publish("backend.unavailable", error=str(error))
             return

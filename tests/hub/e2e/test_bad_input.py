@@ -76,7 +76,7 @@ def free_port() -> int:
 
 def test_the_error_of_a_failed_start_ends_with_the_processs_last_words(make_hub: MakeHub) -> None:
     """What the process printed before it died stands in the error."""
-    hub = make_hub(kinds=[tiny_kind("bad", "--broken")])
+    hub = make_hub(kinds=[tiny_kind(), tiny_kind("bad", "--broken")])
     with pytest.raises(ProvisionFailed, match="cannot go on: it is broken") as caught:
         hub.provision("m", kind="bad")
     assert caught.value.output == "cannot go on: it is broken"
@@ -89,7 +89,7 @@ def test_an_answer_on_the_port_by_somebody_else_is_not_readiness(make_hub: MakeH
         other.listen()
         taken = str(other.getsockname()[1])
         fixed = Kind("fixed", [sys.executable, "-S", "-E", str(TINY_SERVER), taken, "{data_dir}"], start_timeout=5)
-        hub = make_hub(kinds=[fixed])
+        hub = make_hub(kinds=[tiny_kind(), fixed])
         with pytest.raises(ProvisionFailed, match="Address already in use"):
             hub.provision("m", kind="fixed")
 
