@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -9,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hub import Event, Hub, Kind
+from hub import Hub, Kind
 from tests.hub.marked import processes_of
-from tests.hub.observer import Observer
+from tests.hub.observer import Observer, observed
 
 MakeHub = Callable[..., Hub]
 
@@ -53,14 +52,8 @@ def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
 @pytest.fixture
 def events() -> Iterator[Observer]:
     """The hub's log records as events, from the logger that a host would listen to."""
-    observer = Observer()
-    logger = logging.getLogger("modhub")
-    level = logger.level
-    logger.addHandler(observer)
-    logger.setLevel(logging.DEBUG)
-    yield observer
-    logger.removeHandler(observer)
-    logger.setLevel(level)
+    with observed() as observer:
+        yield observer
 
 
-__all__ = ["Event", "MakeHub", "make_hub", "tiny_kind"]
+__all__ = ["MakeHub", "make_hub", "tiny_kind"]

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Generator
 from typing import Any
+
+
+@contextlib.contextmanager
+def observed() -> Generator[Observer]:
+    """Listen to the logger `modhub` for a while."""
+    observer = Observer()
+    logger = logging.getLogger("modhub")
+    level = logger.level
+    logger.addHandler(observer)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield observer
+    finally:
+        logger.removeHandler(observer)
+        logger.setLevel(level)
 
 
 class Observer(logging.Handler):
