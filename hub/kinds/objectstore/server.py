@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 256
 _BACKLOG = 512
-_GRACE_S = 5.0
+_GRACE_S = 3.0
 _TICK_S = 1.0
 _DEFAULTS = {"--port": "", "--data-dir": "", "--max-body": str(5 * 1024**3), "--client-timeout": "30"}
 _USAGE = "usage: store --port N --data-dir DIR [--max-body BYTES] [--client-timeout SECONDS]"
