@@ -63,6 +63,15 @@ class Store:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_S)
 
+    def pause(self) -> None:
+        """Stop the process where it is, so that it finds at once what is sent until `resume`."""
+        self.process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        wait_for(lambda: stat.read_text(encoding="ascii").rpartition(") ")[2].startswith("T"))
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
 

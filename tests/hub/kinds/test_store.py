@@ -1,5 +1,4 @@
 import os
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlencode
@@ -147,11 +146,11 @@ def test_blob_deleted_between_head_and_body(store: Store, turns: int) -> None:
         for client in (reader, deleter):
             client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             read_until(client, b"OK!")
-        store.process.send_signal(signal.SIGSTOP)  # so that it finds both at once
+        store.pause()  # so that it finds both at once
         heads = b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" * turns
         reader.sendall(heads + b"GET /blobs/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         deleter.sendall(b"DELETE /blobs/k HTTP/1.1\r\nHost: x\r\n\r\n")
-        store.process.send_signal(signal.SIGCONT)
+        store.resume()
         assert read_all(reader).endswith((b"\r\n\r\nvalue", b"no such blob\n"))
         assert read_until(deleter, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
     wait_for(lambda: store.stats()["garbage_values"] == 0)

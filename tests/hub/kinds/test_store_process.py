@@ -108,12 +108,12 @@ def test_sigterm_finishes_what_was_begun(store: Store) -> None:
 def test_sigterm_answers_what_had_arrived(tmp_path: Path) -> None:
     """Requests that were sent before SIGTERM are answered, also on connections that were not accepted yet."""
     with Store(tmp_path) as store, store.raw() as known:
-        store.process.send_signal(signal.SIGSTOP)
+        store.pause()
         with store.raw() as unknown:
             for client in (known, unknown):
                 client.sendall(b"PUT /blobs/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
             store.process.send_signal(signal.SIGTERM)
-            store.process.send_signal(signal.SIGCONT)
+            store.resume()
             assert statuses(read_all(known)) == [201]
             assert statuses(read_all(unknown)) == [204]
         assert store.process.wait(DEADLINE_S) == 0
