@@ -1,5 +1,6 @@
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -125,6 +126,21 @@ def test_sigterm_does_not_wait_for_ever(store: Store) -> None:
         client.sendall(b"PUT /blobs/k HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
         read_until(client, b"Continue\r\n\r\n")
         assert store.terminate() == 0
+
+
+def test_failing_disk_is_an_answer_not_an_end(store: Store) -> None:
+    """Where the file system takes no more, a PUT gets a 5xx and changes nothing; reads go on, and so do writes later."""
+    store.request("PUT", "/blobs/k", b"old")
+    limit = resource.prlimit(store.process.pid, resource.RLIMIT_FSIZE, (MIB, resource.RLIM_INFINITY))
+    for size in (MIB, 8 * MIB):
+        assert store.request("PUT", "/blobs/k", bytes(size)).status in {500, 507}
+    assert store.request("GET", "/blobs/k").body == b"old"
+    assert store.request("GET", "/health").status == 200
+    resource.prlimit(store.process.pid, resource.RLIMIT_FSIZE, limit)
+    assert store.request("PUT", "/blobs/k", bytes(8 * MIB)).status == 204
+    store.process.send_signal(signal.SIGKILL)
+    with Store(store.data_dir) as again:
+        assert again.request("GET", "/blobs/k").body == bytes(8 * MIB)
 
 
 def refused(port: int) -> bool:
