@@ -1,1 +1,79 @@
-__all__: list[str] = []
+"""Blob stores and hydration: a module's directory to a backend and back, incremental, verified and erasable.
+
+Knows nothing of actors or of what runs on the data. All calls block; run them in worker threads and end them by their
+`cancelled` token.
+"""
+
+from __future__ import annotations
+
+from backends.blobstore import BlobInfo, BlobStore, Data, Guard, Purged, Remnant
+from backends.errors import (
+    BackendDenied,
+    BackendFull,
+    BackendsError,
+    BackendUnavailable,
+    BlobNotFound,
+    CorruptData,
+    DestinationExists,
+    EraseIncomplete,
+    HeadConflict,
+    InvalidName,
+    InvalidURI,
+    LocalDiskError,
+    LocalDiskFull,
+    PreconditionFailed,
+    SourceChanged,
+    Tombstoned,
+    TransferCancelled,
+    UnsupportedFile,
+)
+from backends.hydration.dehydrate import Dehydrated, Stats
+from backends.hydration.erase import Erased
+from backends.hydration.head import Head
+from backends.hydration.hydrate import Hydrated
+from backends.hydration.module import RemoteModule
+from backends.hydration.progress import Progress
+from backends.identity import decode_module_id, encode_module_id, module_prefix
+from backends.uri import open_store
+
+__all__ = [
+    # stores
+    "open_store",
+    "BlobStore",
+    "BlobInfo",
+    "Data",
+    "Guard",
+    "Purged",
+    "Remnant",
+    # identity
+    "encode_module_id",
+    "decode_module_id",
+    "module_prefix",
+    # hydration
+    "RemoteModule",
+    "Head",
+    "Progress",
+    "Dehydrated",
+    "Stats",
+    "Hydrated",
+    "Erased",
+    # errors
+    "BackendsError",
+    "InvalidURI",
+    "InvalidName",
+    "BackendUnavailable",
+    "BackendDenied",
+    "BackendFull",
+    "BlobNotFound",
+    "PreconditionFailed",
+    "CorruptData",
+    "HeadConflict",
+    "Tombstoned",
+    "EraseIncomplete",
+    "TransferCancelled",
+    "SourceChanged",
+    "UnsupportedFile",
+    "LocalDiskError",
+    "LocalDiskFull",
+    "DestinationExists",
+]

@@ -1,1 +1,106 @@
-__all__: list[str] = []
+"""modhub: one supervised, stateful server process per module, on demand.
+
+with Hub(data_dir="/var/lib/modhub", backend="file:///var/lib/modhub-backend") as hub:
+    info = hub.provision("tenant-42")
+"""
+
+from hub._version import __version__
+from hub.config import HubConfig
+from hub.errors import (
+    BackendError,
+    DataConflict,
+    DataDirInUse,
+    HibernateFailed,
+    HubClosed,
+    InvalidConfig,
+    InvalidModuleId,
+    InvalidState,
+    JournalError,
+    KindMismatch,
+    LocalDataError,
+    ModhubError,
+    ModuleBusy,
+    ModuleFault,
+    ModuleNotFound,
+    OperationCancelled,
+    OperationNotFound,
+    OperationTimeout,
+    PortsExhausted,
+    ProvisionFailed,
+    RecoverFailed,
+    StartFailed,
+    StopFailed,
+    UnknownKind,
+    UnsupportedPlatform,
+    WakeFailed,
+)
+from hub.events import Event
+from hub.hub import AsyncHub, Hub
+from hub.info import ModuleInfo, Obliterated, OperationInfo
+from hub.instance import Kind
+from hub.lifecycle import State
+from hub.messages import (
+    Deprovision,
+    Describe,
+    DescribeOperation,
+    Hibernate,
+    ListModules,
+    Obliterate,
+    Provision,
+    Subscribe,
+    Touch,
+    Wake,
+)
+
+__all__ = [
+    # the hub
+    "AsyncHub",
+    "Hub",
+    "HubConfig",
+    "Kind",
+    "__version__",
+    # what it tells
+    "Event",
+    "ModuleInfo",
+    "Obliterated",
+    "OperationInfo",
+    "State",
+    # messages to its registry
+    "Deprovision",
+    "Describe",
+    "DescribeOperation",
+    "Hibernate",
+    "ListModules",
+    "Obliterate",
+    "Provision",
+    "Subscribe",
+    "Touch",
+    "Wake",
+    # errors
+    "BackendError",
+    "DataConflict",
+    "DataDirInUse",
+    "HibernateFailed",
+    "HubClosed",
+    "InvalidConfig",
+    "InvalidModuleId",
+    "InvalidState",
+    "JournalError",
+    "KindMismatch",
+    "LocalDataError",
+    "ModhubError",
+    "ModuleBusy",
+    "ModuleFault",
+    "ModuleNotFound",
+    "OperationCancelled",
+    "OperationNotFound",
+    "OperationTimeout",
+    "PortsExhausted",
+    "ProvisionFailed",
+    "RecoverFailed",
+    "StartFailed",
+    "StopFailed",
+    "UnknownKind",
+    "UnsupportedPlatform",
+    "WakeFailed",
+]

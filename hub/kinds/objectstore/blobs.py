@@ -28,7 +28,7 @@ _SCHEMA = (
 StorageError = _sqlite3.Error
 
 
-class Unusable(Exception):  # noqa: N818 - it names a state of the data directory
+class Unusable(Exception):
     """The data directory cannot be served; the message says why."""
 
 

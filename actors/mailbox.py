@@ -1,0 +1,211 @@
+"""Two lanes, a bound, and who may still answer an envelope: everything about messages that races between threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextvars import Context
+from functools import partial
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from actors.errors import ActorDead, ActorError, DeadlineExceeded, MailboxFull
+from actors.message import ANSWERED, QUEUED, SYSTEM_LANE, WITHDRAWN, Envelope, StopRequest
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from actors.system import ActorSystem
+
+
+class Mailbox:
+    """Takes envelopes from any thread, and schedules one loop callback when it becomes non-empty.
+
+    An envelope leaves a lane by an atomic `popleft` (its handler starts) or, under the lock, by `remove` (it is
+    withdrawn). Whoever took it out decides; so "never runs" is certain without a lock for each message handled.
+    """
+
+    __slots__ = (
+        "accepting",
+        "announces",
+        "capacity",
+        "context",
+        "dispatcher",
+        "end_reason",
+        "ended",
+        "name",
+        "scheduled",
+        "system",
+        "task",
+        "urgent",
+        "user",
+    )
+
+    def __init__(self, system: ActorSystem, name: str, capacity: int, context: Context) -> None:
+        self.system = system
+        self.dispatcher = system.dispatcher
+        self.name = name
+        self.capacity = capacity
+        # A context for each actor, as each thread has one: a handler must see neither the context variables of
+        # whoever happened to wake the actor nor those that another actor has set.
+        self.context = context
+        self.user: deque[Envelope] = deque()
+        self.urgent: deque[Envelope] | None = None  # made when needed: an idle deque takes 0.6 KiB
+        self.accepting = True
+        self.ended = False
+        self.end_reason = "stopped"
+        self.scheduled = False  # a drain is scheduled, or whoever runs now will drain when done
+        self.announces = False
+        self.task: asyncio.Task[Any] | None = None
+
+    def drain(self) -> None:
+        """Handle what waits."""
+        raise NotImplementedError
+
+    def announce(self, envelope: Envelope) -> None:
+        """Tell the running handler that a user message was queued."""
+        raise NotImplementedError
+
+    def enter(self) -> None:
+        """Schedule a drain, on the loop's thread."""
+        self.dispatcher.loop.call_soon(self.drain, context=self.context)
+
+    def send(self, envelope: Envelope, timeout: float | None) -> ActorError | None:
+        """Deliver an ask with its deadline.
+
+        Args:
+            envelope: The ask.
+            timeout: Seconds until the deadline; None for none.
+
+        Returns:
+            Why it was refused; None if it was queued.
+        """
+        if timeout is None:
+            return self.deliver(envelope)
+        if timeout <= 0:
+            return DeadlineExceeded(self.name, started=False, timeout_s=timeout)
+        envelope.timeout_s = timeout
+        envelope.deadline = self.dispatcher.loop.time() + timeout
+        refusal = self.deliver(envelope)
+        if refusal is None:
+            if self.dispatcher.on_loop():
+                self.system.deadlines.add(envelope)
+            else:
+                self.dispatcher.post(partial(self.system.deadlines.add, envelope))
+        return refusal
+
+    def deliver(self, envelope: Envelope) -> ActorError | None:
+        """Queue an envelope in the lane of its message; from any thread.
+
+        Returns:
+            Why it was refused; None if it was queued.
+        """
+        dispatcher = self.dispatcher
+        with dispatcher.lock:
+            if self.accepting or (type(envelope.message) is StopRequest and not self.ended):
+                urgent = isinstance(envelope.message, SYSTEM_LANE)
+                if urgent:
+                    if self.urgent is None:
+                        self.urgent = deque()
+                    lane = self.urgent
+                else:
+                    lane = self.user
+                    if len(lane) >= self.capacity:
+                        self.system.tally.refused += 1
+                        return MailboxFull(self.name, self.capacity)
+                lane.append(envelope)
+                envelope.mailbox = self
+                if not self.scheduled:
+                    self.scheduled = True
+                    if get_ident() == dispatcher.thread_id:
+                        dispatcher.loop.call_soon(self.drain, context=self.context)
+                        return None
+                    if dispatcher.post(self.enter):
+                        return None
+                    lane.remove(envelope)  # nobody will drain it: the loop is closed
+                    self.scheduled = False
+                else:
+                    if self.announces and not urgent and self.task is not None:
+                        dispatcher.post(partial(self.announce, envelope))
+                    return None
+        self.system.dead_letter(envelope, self.name, "dead")
+        return ActorDead(self.name, self.end_reason)
+
+    def take_out(self, envelope: Envelope) -> bool:
+        """Remove an envelope that waits. Call it under the lock.
+
+        Returns:
+            False when it waits no longer.
+        """
+        lane = self.urgent if isinstance(envelope.message, SYSTEM_LANE) else self.user
+        if lane is None:
+            return False
+        try:
+            lane.remove(envelope)
+        except ValueError:
+            return False
+        return True
+
+    def answer(self, envelope: Envelope, value: Any) -> None:
+        """Give the asker the reply, if there is one who still waits."""
+        reply = envelope.reply
+        if reply is None:
+            envelope.state = ANSWERED
+        elif self._settle(envelope):
+            reply.set_result(value)
+
+    def answer_error(self, envelope: Envelope, error: Exception) -> None:
+        """Give the asker an error, if there is one who still waits."""
+        reply = envelope.reply
+        if reply is None:
+            envelope.state = ANSWERED
+        elif self._settle(envelope):
+            reply.set_exception(error)
+
+    def _settle(self, envelope: Envelope) -> bool:
+        """Decide between the answer and the deadline, once."""
+        reply = envelope.reply
+        if envelope.deadline is None:
+            envelope.state = ANSWERED
+        else:
+            with self.dispatcher.lock:
+                if envelope.state != WITHDRAWN:
+                    envelope.state = ANSWERED
+                self.system.deadlines.answered()
+        if envelope.state != ANSWERED or reply is None or reply.done():
+            self.system.tally.late_replies += 1
+            return False
+        return True
+
+
+def expire(envelope: Envelope, *, taken: bool = False) -> None:
+    """End an ask at its deadline: withdraw it if it waits, else leave its handler alone. From any thread.
+
+    Args:
+        envelope: The ask.
+        taken: The caller has taken it out of its lane and will not start it.
+    """
+    mailbox = envelope.mailbox
+    if mailbox is None:
+        return
+    with mailbox.dispatcher.lock:
+        if envelope.state in (ANSWERED, WITHDRAWN):
+            return
+        mailbox = envelope.mailbox or mailbox  # it may have been forwarded before we had the lock
+        started = not taken and not mailbox.take_out(envelope)
+        envelope.state = WITHDRAWN
+        mailbox.system.tally.expired += 1
+    reply = envelope.reply
+    if reply is not None and not reply.done():
+        reply.set_exception(DeadlineExceeded(mailbox.name, started=started, timeout_s=envelope.timeout_s))
+
+
+def withdraw(envelope: Envelope) -> None:
+    """Take an ask back whose waiter was cancelled, if it has not started. From any thread."""
+    mailbox = envelope.mailbox
+    if mailbox is None:
+        return
+    with mailbox.dispatcher.lock:
+        mailbox = envelope.mailbox or mailbox
+        if envelope.state == QUEUED and mailbox.take_out(envelope):
+            envelope.state = WITHDRAWN
+            mailbox.system.tally.withdrawn += 1

@@ -1,0 +1,178 @@
+"""Trees of directories, walked by descriptor: no path is ever resolved through a link, and no depth is too deep.
+
+Everything below the root is opened one component at a time with O_NOFOLLOW, relative to its parent's descriptor. So a
+directory that somebody swaps for a link is an error instead of a way out, and paths longer than PATH_MAX work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_KEPT_OPEN = 64  # descriptors of directories that one tree keeps at most between two operations
+_KEPT_DEPTH = 32  # ancestors deeper than this are not kept while walking down, to bound descriptors on deep trees
+
+
+class DirTree:
+    """One root directory and what is below it, addressed by relative paths in bytes; `b""` is the root itself.
+
+    Args:
+        root: Descriptor of the root; the tree owns and closes it.
+        unlock: Give the owner full access to each directory on the way down; for trees that are about to be deleted.
+
+    All methods are safe to call from several threads. They raise OSError as it comes; callers know which side it is.
+    """
+
+    def __init__(self, root: int, *, unlock: bool = False) -> None:
+        self._fds: OrderedDict[bytes, int] = OrderedDict({b"": root})
+        self._lock = threading.RLock()
+        self._unlock = unlock
+        if unlock:
+            _allow(root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            for fd in self._fds.values():
+                os.close(fd)
+            self._fds.clear()
+
+    @contextlib.contextmanager
+    def folder(self, path: bytes) -> Generator[int]:
+        """The descriptor of a directory, valid inside the `with`."""
+        with self._lock:
+            while len(self._fds) > _KEPT_OPEN:
+                oldest = next(key for key in self._fds if key)
+                os.close(self._fds.pop(oldest))
+            yield self._open(path)
+
+    @contextlib.contextmanager
+    def parent(self, path: bytes) -> Generator[tuple[int, bytes]]:
+        """The descriptor of the directory that holds `path`, and the last component; valid inside the `with`."""
+        head, _, name = path.rpartition(b"/")
+        with self.folder(head) as fd:
+            yield fd, name
+
+    def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:
+        """Open a file below the root; never through a link, and never waiting for a fifo's other end."""
+        with self.parent(path) as (fd, name):
+            return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode, dir_fd=fd)
+
+    def entries(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
+        """Names and own status (links not followed) of what a directory holds, sorted by name."""
+        with self.folder(path) as fd, os.scandir(fd) as found:
+            names = sorted(os.fsencode(entry.name) for entry in found)
+            return [(name, os.stat(name, dir_fd=fd, follow_symlinks=False)) for name in names]
+
+    def _open(self, path: bytes) -> int:
+        cached = self._fds.get(path)
+        if cached is not None:
+            self._fds.move_to_end(path)
+            return cached
+        parts = path.split(b"/")
+        depth = len(parts) - 1
+        while b"/".join(parts[:depth]) not in self._fds:
+            depth -= 1
+        fd = self._fds[b"/".join(parts[:depth])]
+        passing = -1  # a descriptor that only leads to the next one
+        try:
+            for index in range(depth, len(parts)):
+                fd = _step(fd, parts[index], unlock=self._unlock)
+                if passing >= 0:
+                    os.close(passing)
+                    passing = -1
+                if index + 1 == len(parts) or index < _KEPT_DEPTH:
+                    self._fds[b"/".join(parts[: index + 1])] = fd
+                else:
+                    passing = fd
+        except BaseException:
+            if passing >= 0:
+                os.close(passing)
+            raise
+        return fd
+
+
+def remove_tree(parent: int, name: bytes, *, removed: Callable[[bytes, os.stat_result], None] | None = None) -> None:
+    """Delete a file, link or whole directory; links are deleted, never followed. A missing one is no error.
+
+    Args:
+        parent: Descriptor of the directory that holds it.
+        name: Its name there.
+        removed: Told the name and status of each non-directory after its removal.
+
+    Raises:
+        OSError: Something could not be deleted, or appeared while the rest was.
+    """
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            os.unlink(name, dir_fd=parent)
+            if removed is not None:
+                removed(name, status)
+            return
+        root = _step(parent, name, unlock=True)
+    except FileNotFoundError:
+        return
+    with DirTree(root, unlock=True) as tree:
+        folders, waiting = [b""], [b""]
+        while waiting:
+            path = waiting.pop()
+            with tree.folder(path) as fd:
+                for child, status in tree.entries(path):
+                    if stat.S_ISDIR(status.st_mode):
+                        below = join(path, child)
+                        folders.append(below)
+                        waiting.append(below)
+                        continue
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(child, dir_fd=fd)
+                        if removed is not None:
+                            removed(child, status)
+        # Parents come before their children in `folders`.
+        for path in reversed(folders[1:]):
+            with tree.parent(path) as (fd, child), contextlib.suppress(FileNotFoundError):
+                os.rmdir(child, dir_fd=fd)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=parent)
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """The path of a name in a folder of a tree, whose root is the empty path."""
+    return folder + b"/" + name if folder else name
+
+
+def _step(parent: int, name: bytes, *, unlock: bool) -> int:
+    try:
+        fd = os.open(name, DIRECTORY, dir_fd=parent)
+    except PermissionError:
+        if not unlock:
+            raise
+        # Not readable by its owner: the mode is changed by an O_PATH descriptor, which a link can't redirect.
+        pinned = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            Path(f"/proc/self/fd/{pinned}").chmod(0o700)
+        finally:
+            os.close(pinned)
+        fd = os.open(name, DIRECTORY, dir_fd=parent)
+    if unlock:
+        _allow(fd)
+    return fd
+
+
+def _allow(fd: int) -> None:
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    if mode & 0o700 != 0o700:
+        os.fchmod(fd, mode | 0o700)

@@ -1,0 +1,177 @@
+"""The manifest: an immutable blob that lists a tree and where its contents are. docs/format.md is its specification.
+
+`Manifest.decode` accepts only what `docs/format.md` allows, so that whoever uses a decoded manifest may rely on every
+invariant there: it is the one gate that untrusted names, links and ranges pass.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from blake3 import blake3
+
+from backends.errors import CorruptData
+
+FORMAT = 1
+CHUNK_SIZE = 4 * 1024 * 1024
+"""Files are cut at multiples of this many bytes. A changed page costs at most one such chunk."""
+PACKED_BELOW = 1024 * 1024
+"""Chunks shorter than this many bytes (small files, tails) go into packs."""
+PACK_SIZE = 8 * 1024 * 1024
+"""A pack is filled up to this many bytes."""
+BLOB_LIMIT = 16 * 1024 * 1024
+"""No blob but a manifest is larger; readers hold whole blobs in memory."""
+MANIFEST_LIMIT = 512 * 1024 * 1024
+"""No manifest is larger."""
+HOLE = -1
+"""The blob index of a chunk of zeros that is stored nowhere."""
+
+_MAX_SIZE = 2**62
+_MODES = 0o1777  # set-uid and set-gid are never kept: owners are not either
+
+Kind = Literal["d", "f", "l", "h"]
+
+
+class Chunk(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """A run of a file's bytes: BLAKE3 of them, and the range of a blob that holds them (`HOLE`: zeros, no hash)."""
+
+    content: bytes
+    blob: int
+    offset: int
+    length: int
+
+
+class Entry(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """One name of the tree.
+
+    Attributes:
+        path: Relative, components separated by slashes; empty for the root.
+        kind: "d"irectory, "f"ile, symbolic "l"ink, "h"ard link to an earlier file.
+        mode: Permission bits and the sticky bit.
+        mtime_ns: Modification time in ns since the epoch.
+        size: A file's length in bytes.
+        target: A symbolic link's text, or the path that a hard link shares.
+        chunks: A file's content, in order.
+    """
+
+    path: bytes
+    kind: Kind
+    mode: int = 0
+    mtime_ns: int = 0
+    size: int = 0
+    target: bytes = b""
+    chunks: tuple[Chunk, ...] = ()
+
+
+class BlobRef(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """A blob that the manifest needs: BLAKE3 of its content, which is its name, and its size in bytes."""
+
+    digest: bytes
+    size: int
+
+
+class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A whole tree: format version, the blobs it needs, and its entries in the order of their path components."""
+
+    format: int
+    blobs: tuple[BlobRef, ...]
+    entries: tuple[Entry, ...]
+
+    def encode(self) -> bytes:
+        """The stored form: MessagePack."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes, *, blob: str) -> Manifest:
+        """Read and check a stored manifest.
+
+        Args:
+            data: The blob's content.
+            blob: Its key, for the errors.
+
+        Returns:
+            A manifest that satisfies every invariant of docs/format.md.
+
+        Raises:
+            CorruptData: It does not.
+        """
+        if blake3(data).hexdigest() != blob.rpartition("/")[2]:
+            raise CorruptData(f"the manifest {blob} does not match its hash", blob=blob)
+        try:
+            manifest = msgspec.msgpack.decode(data, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise CorruptData(f"the manifest {blob} is not readable: {error}", blob=blob) from error
+        problem = _problem(manifest)
+        if problem is not None:
+            raise CorruptData(f"the manifest {blob} is invalid: {problem}", blob=blob)
+        return manifest
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum of the files' lengths."""
+        return sum(entry.size for entry in self.entries)
+
+
+def _problem(manifest: Manifest) -> str | None:
+    if manifest.format != FORMAT:
+        return f"format {manifest.format}, this version reads {FORMAT}"
+    if any(len(ref.digest) != 32 or not 0 < ref.size <= BLOB_LIMIT for ref in manifest.blobs):
+        return "a blob's name or size is out of bounds"
+    if len({ref.digest for ref in manifest.blobs}) != len(manifest.blobs):
+        return "a blob is named twice"
+    if not manifest.entries or manifest.entries[0].path != b"" or manifest.entries[0].kind != "d":
+        return "the first entry is not the root directory"
+    directories = {b""}
+    files: set[bytes] = set()
+    last: list[bytes] = []
+    total = 0
+    for index, entry in enumerate(manifest.entries):
+        if index:
+            # Ascending order of components: no name occurs twice, and parents come before their children.
+            parts = entry.path.split(b"/")
+            if any(part in (b"", b".", b"..") or b"\0" in part or len(part) > 255 for part in parts):
+                return f"the path {entry.path!r} is not a plain relative path"
+            if parts <= last:
+                return f"the path {entry.path!r} is out of order or occurs twice"
+            last = parts
+            if entry.path.rpartition(b"/")[0] not in directories:
+                return f"the parent of {entry.path!r} is not a directory of the manifest"
+        problem = _entry_problem(entry, manifest.blobs, files)
+        if problem is not None:
+            return f"{problem} in {entry.path!r}"
+        total += entry.size
+        if entry.kind == "d":
+            directories.add(entry.path)
+        elif entry.kind == "f":
+            files.add(entry.path)
+    return "the files' total size is out of bounds" if total > _MAX_SIZE else None
+
+
+def _entry_problem(entry: Entry, blobs: tuple[BlobRef, ...], files: set[bytes]) -> str | None:
+    if entry.mode & ~_MODES or abs(entry.mtime_ns) > _MAX_SIZE:
+        return "mode or time out of bounds"
+    if entry.kind != "f" and (entry.chunks or entry.size):
+        return "content where there can't be any"
+    if entry.kind in "df" and entry.target:
+        return "a link's target where there can't be one"
+    if entry.kind == "l" and (not entry.target or b"\0" in entry.target or len(entry.target) > 4095):
+        return "an impossible link target"
+    if entry.kind == "h" and (entry.target not in files or entry.mode or entry.mtime_ns):
+        return "a hard link to what is no earlier file"
+    length = 0
+    for chunk in entry.chunks:
+        if chunk.length <= 0:
+            return "an empty chunk"
+        length += chunk.length
+        if chunk.blob == HOLE:
+            if chunk.content or chunk.offset:
+                return "a hole with content"
+            continue
+        if not 0 <= chunk.blob < len(blobs) or len(chunk.content) != 32:
+            return "a chunk of no blob"
+        if chunk.offset < 0 or chunk.offset + chunk.length > blobs[chunk.blob].size:
+            return "a chunk beyond its blob"
+    if not 0 <= entry.size <= _MAX_SIZE or length != entry.size:
+        return "chunks that don't add up to the size"
+    return None

@@ -1,0 +1,202 @@
+"""A module in a backend, as its owner sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from backends.blobstore import BlobStore
+from backends.errors import CorruptData, HeadConflict, InvalidName, PreconditionFailed, Tombstoned
+from backends.hydration.dehydrate import Dehydrated, Dehydration
+from backends.hydration.erase import Erased, erase
+from backends.hydration.head import FORMAT, Head, valid_name
+from backends.hydration.hydrate import Hydrated, hydrate
+from backends.hydration.location import Location
+from backends.hydration.pool import WORKERS
+from backends.hydration.progress import Meter, Progress
+
+Report = Callable[[Progress], None]
+
+
+class RemoteModule:
+    """What a backend holds of one module, and the operations of one owner on it. Cheap to make; keeps nothing open.
+
+    Args:
+        store: The backend.
+        module_id: The module's id.
+        owner: Who this is: unique to a hub, stable over its restarts. Printable ASCII without spaces.
+        workers: Threads for requests in each transfer; each holds at most one blob (16 MiB) in memory.
+
+    Raises:
+        InvalidName: Not a module id, or not an owner.
+    """
+
+    def __init__(self, store: BlobStore, module_id: str, *, owner: str, workers: int = WORKERS) -> None:
+        _check_name(owner, "owner")
+        self.module_id = module_id
+        self.owner = owner
+        self._where = Location.of(store, module_id)
+        self._workers = workers
+
+    def read_head(self) -> Head | None:
+        """The module's head, or None where the backend has none.
+
+        Raises:
+            CorruptData: What is there is not a head.
+            BackendsError: The backend failed.
+        """
+        return self._where.read_head()
+
+    def claim(self, head: Head | None, kind: str) -> Head:
+        """Take the module: from now on only this owner can commit.
+
+        Args:
+            head: The head as read; None to create it.
+            kind: The kind of a module that has no data yet; data keeps the kind it was committed with.
+
+        Returns:
+            The head to work with; the given one, without a write, when it is this owner's already.
+
+        Raises:
+            Tombstoned: The module is being erased.
+            HeadConflict: Another owner was faster.
+            InvalidName: Not a kind.
+            BackendsError: The backend failed.
+        """
+        _check_name(kind, "kind")
+        if head is None:
+            fresh = Head(FORMAT, self.owner, 1, kind, None, None, tombstone=False, etag="")
+            return self._write(fresh, over=None)
+        if head.tombstone:
+            raise Tombstoned(f"{self.module_id} is being erased")
+        if head.owner == self.owner:
+            return head
+        kind = head.kind if head.manifest is not None else kind
+        return self._write(replace(head, owner=self.owner, epoch=head.epoch + 1, kind=kind), over=head.etag)
+
+    def hydrate(
+        self,
+        head: Head,
+        destination: Path,
+        *,
+        scratch: Path,
+        index: Path,
+        progress: Report | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Hydrated:
+        """Bring the committed data to a directory that does not exist yet; an empty one where nothing is committed.
+
+        Args:
+            head: Whose manifest to bring.
+            destination: The directory to create; its parent must exist.
+            scratch: A directory on the same file system for the work; created if missing.
+            index: Where to write the stat cache for the next `dehydrate`.
+            progress: Told how far it is, from any thread, never from two at once.
+            cancelled: Set it to end the transfer.
+
+        Returns:
+            What was brought.
+
+        Raises:
+            DestinationExists: There is something at `destination`.
+            CorruptData: A blob is missing, corrupt or hostile; it is named.
+            LocalDiskError: The local disk failed.
+            TransferCancelled: The token was set.
+            Tombstoned: The module is being erased.
+            HeadConflict: The head has moved meanwhile and took its blobs with it.
+            BackendsError: The backend failed. In every case nothing is left behind, in scratch or at `destination`.
+        """
+        if head.tombstone:
+            raise Tombstoned(f"{self.module_id} is being erased")
+        try:
+            return hydrate(
+                self._where,
+                head.manifest,
+                destination,
+                scratch=scratch,
+                index=index,
+                meter=Meter(progress, cancelled),
+                workers=self._workers,
+            )
+        except CorruptData as error:
+            # What is missing may be what a new owner has collected: then this head is old, and nothing is damaged.
+            current = self._where.read_head()
+            if current is None or current.etag != head.etag:
+                raise HeadConflict(f"{self.module_id} was changed while it was hydrated", current=current) from error
+            raise
+
+    def dehydrate(
+        self,
+        head: Head,
+        source: Path,
+        *,
+        index: Path,
+        keep_previous: bool = False,
+        progress: Report | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Dehydrated:
+        """Send a directory home and commit it, whole or not at all. The directory itself is only read.
+
+        Args:
+            head: The head that the data grew from; it must be this owner's and still the module's.
+            source: The directory.
+            index: The stat cache that `hydrate` or an earlier dehydration wrote; renewed by a commit.
+            keep_previous: Keep the last clean manifest and its blobs (`Head.previous`) until the next clean
+                dehydration.
+            progress: Told how far it is, from any thread, never from two at once.
+            cancelled: Set it to end the transfer; after the commit it only shortens the collection of garbage.
+
+        Returns:
+            The new head, and what was done.
+
+        Raises:
+            HeadConflict: The head is another's or has moved; nothing was committed.
+            SourceChanged: The source would not hold still.
+            UnsupportedFile: There is a device in the source.
+            LocalDiskError: The source could not be read.
+            TransferCancelled: The token was set before the commit.
+            BackendsError: The backend failed. In every case the previous head and its data are intact.
+        """
+        if head.owner != self.owner or head.tombstone:
+            raise HeadConflict(f"{self.module_id} is not owned by {self.owner}", current=head)
+        return Dehydration(
+            self._where,
+            head,
+            source,
+            index=index,
+            keep_previous=keep_previous,
+            meter=Meter(progress, cancelled),
+            workers=self._workers,
+        ).run()
+
+    def erase(self, *, progress: Report | None = None, cancelled: threading.Event | None = None) -> Erased:
+        """Remove everything that the backend holds of the module, whoever owns it, and prove it by a listing.
+
+        Args:
+            progress: Told how far it is.
+            cancelled: Set it to stop; an erasure that has begun stays begun and has to be repeated.
+
+        Returns:
+            What was removed; all zeros, and nothing written, where there was nothing.
+
+        Raises:
+            EraseIncomplete: Something kept writing there.
+            TransferCancelled: The token was set.
+            BackendsError: The backend failed; to be repeated.
+        """
+        return erase(self._where, self.owner, Meter(progress, cancelled))
+
+    def _write(self, head: Head, *, over: str | None) -> Head:
+        try:
+            return self._where.write_head(head, over=over)
+        except PreconditionFailed as error:
+            raise HeadConflict(
+                f"{self.module_id} was taken by another owner meanwhile", current=self._where.read_head()
+            ) from error
+
+
+def _check_name(name: str, what: str) -> None:
+    if not valid_name(name):
+        raise InvalidName(f"not a name for the {what}", hint="Use 1 to 256 printable ASCII characters without spaces.")

@@ -1,0 +1,239 @@
+"""Configuration of a hub: one class, whose fields are `Hub`'s parameters, the keys of the TOML file, and `MODHUB_*`.
+
+Precedence, rising: defaults, TOML file, environment, parameters (or flags).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast, get_type_hints
+
+import msgspec
+
+from backends import BackendsError, open_store
+from hub.errors import InvalidConfig, InvalidModuleId
+from hub.instance.kind import Kind
+from hub.instance.ports import parse_ports
+from hub.kinds import DEFAULT_KIND, SHIPPED
+
+ENVIRONMENT_PREFIX = "MODHUB_"
+_MODULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+
+
+def check_module_id(module_id: object) -> str:
+    """Check a module id before anything happens with it.
+
+    Args:
+        module_id: what was given as one.
+
+    Returns:
+        The id.
+
+    Raises:
+        InvalidModuleId: it can't be one.
+    """
+    if not isinstance(module_id, str) or not _MODULE_ID.fullmatch(module_id):
+        raise InvalidModuleId(
+            f"{module_id!r:.100} is no module id",
+            hint="allowed: 1 to 63 characters of a-z A-Z 0-9 -, starting with a letter or digit",
+        )
+    return module_id
+
+
+def _option(default: Any, meaning: str, *, minimum: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "minimum": minimum, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubConfig:
+    """All that a hub can be told. Made by `configure`, which checks it."""
+
+    data_dir: Path = field(metadata={"meaning": "Directory for the hub's journal and the modules' local data."})
+    backend: str = field(metadata={"meaning": "URI of the backend, such as `file:///var/lib/modhub-backend`."})
+    kinds: Mapping[str, Kind] = field(
+        default_factory=lambda: SHIPPED,
+        metadata={"meaning": "Kinds beyond the shipped ones, as `[kinds.NAME]` tables in the file."},
+    )
+    default_kind: str = _option(DEFAULT_KIND, "Kind of a module that has none recorded and is asked for without one.")
+    ports: tuple[int, int] | None = _option(None, "Ports for instances, `[low, high]`; 0 = any free one.")
+    idle_timeout: float | None = _option(None, "Seconds without activity until it is sent home.", minimum=0)
+    hibernated_timeout: float | None = _option(None, "Seconds in hibernation until it is sent home.", minimum=0)
+    on_exit: str = _option(
+        "hibernate", "What happens to modules when the hub ends.", choices=("hibernate", "deprovision")
+    )
+    restart_limit: int = _option(5, "Recoveries of a module at the most within `restart_period`.", minimum=0)
+    restart_period: float = _option(60.0, "Window of the restart budget, seconds.", minimum=0)
+    restart_delay: float = _option(0.5, "Delay before the second recovery of a series, seconds; it doubles.", minimum=0)
+    restart_delay_max: float = _option(30.0, "Delay between recoveries at the most, seconds.", minimum=0)
+    stable_after: float = _option(10.0, "Seconds up after which a crash starts a new series.", minimum=0)
+    retry_delay: float = _option(1.0, "First delay before an unfinished intent is retried, seconds.", minimum=0)
+    retry_delay_max: float = _option(300.0, "Delay between retries at the most, seconds.", minimum=0)
+    max_starts: int = _option(2 * (os.cpu_count() or 1), "Processes that may be starting at one time.", minimum=1)
+    max_transfers: int = _option(4, "Modules whose data may be in transfer at one time.", minimum=1)
+    live_interval: float = _option(10.0, "Seconds between liveness probes of an instance.", minimum=0.01)
+    live_timeout: float = _option(5.0, "Seconds that a liveness probe may take.", minimum=0.01)
+    live_misses: int = _option(3, "Missed probes in a row after which a process is killed.", minimum=1)
+    sweep_interval: float = _option(1.0, "Seconds between looks at connections and idle times.", minimum=0.01)
+    stall_threshold: float = _option(1.0, "Seconds without a turn of the event loop that are reported.", minimum=0.01)
+    log_max_bytes: int = _option(1024 * 1024, "Length at which a module's output log is rotated.", minimum=1024)
+    mailbox_capacity: int = _option(256, "Operations that may wait for one module.", minimum=1)
+
+
+def configure(**given: Any) -> HubConfig:
+    """Check parameters and make a configuration of them.
+
+    Args:
+        **given: values for the fields of `HubConfig`; `kinds` may be a list of `Kind`.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InvalidConfig: a key that does not exist, is missing, or whose value can't be used; nothing has been touched.
+    """
+    fields = {f.name: f for f in dataclasses.fields(HubConfig)}
+    for key in given:
+        if key not in fields:
+            raise InvalidConfig(f"{key!r} is no configuration key", hint=f"allowed: {', '.join(fields)}")
+    for key in ("data_dir", "backend"):
+        if given.get(key) in (None, ""):
+            raise InvalidConfig(f"{key!r} is missing", hint=fields[key].metadata["meaning"])
+    values = {key: _check(fields[key], value) for key, value in given.items()}
+    if "kinds" in values:
+        values["kinds"] = _with_shipped(values["kinds"])
+    config = HubConfig(**values)
+    if config.default_kind not in config.kinds:
+        raise InvalidConfig(
+            f"default_kind = {config.default_kind!r} is no kind", hint=f"allowed: {', '.join(sorted(config.kinds))}"
+        )
+    return config
+
+
+def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
+    key = spec.name
+    match key:
+        case "data_dir":
+            try:
+                return Path(value).absolute()
+            except TypeError:
+                raise InvalidConfig(f"data_dir = {value!r} can't be used", hint="allowed: a path") from None
+        case "ports":
+            return None if value is None else parse_ports(value)
+        case "kinds":
+            return value
+        case "backend":
+            return _check_backend(value)
+        case _:
+            pass
+    try:
+        value = msgspec.convert(value, _FIELD_TYPES[key])
+    except msgspec.ValidationError as error:
+        raise InvalidConfig(f"{key} = {value!r} can't be used", hint=str(error)) from None
+    minimum, choices = spec.metadata["minimum"], spec.metadata["choices"]
+    if minimum is not None and value is not None and not minimum <= value < float("inf"):
+        raise InvalidConfig(f"{key} = {value!r} can't be used", hint=f"allowed: {minimum} or more")
+    if choices and value not in choices:
+        raise InvalidConfig(f"{key} = {value!r} can't be used", hint=f"allowed: {', '.join(choices)}")
+    return value
+
+
+_FIELD_TYPES: Mapping[str, Any] = MappingProxyType(get_type_hints(HubConfig))
+
+
+def _check_backend(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidConfig(f"backend = {value!r} can't be used", hint="allowed: a URI such as file:///path")
+    try:
+        open_store(value)
+    except BackendsError as error:
+        # Its message never repeats the URI: there may be a secret in what was meant as one.
+        raise InvalidConfig(f"backend can't be used: {error}") from error
+    return value
+
+
+def _with_shipped(given: Any) -> Mapping[str, Kind]:
+    kinds: list[Any] = list(cast("Mapping[str, Any]", given).values() if isinstance(given, Mapping) else given)
+    for kind in kinds:
+        if not isinstance(kind, Kind):
+            raise InvalidConfig(f"kinds: {kind!r} is no Kind", hint="pass hub.Kind(name, command=[...], ...)")
+    names = [kind.name for kind in kinds]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InvalidConfig(f"kinds: {', '.join(sorted(twice))} is there twice")
+    # A kind of a shipped one's name replaces it: that is how a preset is adapted.
+    return MappingProxyType({**SHIPPED, **dict(zip(names, kinds, strict=True))})
+
+
+def load(path: str | os.PathLike[str] | None, environment: Mapping[str, str], **flags: Any) -> HubConfig:
+    """Read a configuration from a TOML file, the environment and flags.
+
+    Args:
+        path: the file; `None` = none.
+        environment: variables, of which `MODHUB_*` count; structured values are TOML (`MODHUB_PORTS="[7000, 7999]"`).
+        **flags: parameters, which win; `None` = not given.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InvalidConfig: as `configure`; also where the file can't be read.
+    """
+    given = _from_file(path) if path is not None else {}
+    given |= _from_environment(environment)
+    return configure(**given | {key: value for key, value in flags.items() if value is not None})
+
+
+def _from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidConfig(f"configuration {os.fspath(path)!r} can't be read: {error}") from error
+    if "kinds" in values:
+        values["kinds"] = _kinds_from_table(values["kinds"])
+    return values
+
+
+def _kinds_from_table(table: Any) -> list[Kind]:
+    if not isinstance(table, dict):
+        raise InvalidConfig("kinds can't be used", hint="allowed: tables [kinds.NAME]")
+    allowed = [f.name for f in dataclasses.fields(Kind) if f.name != "name"]
+    kinds: list[Kind] = []
+    for name, settings in table.items():  # pyright: ignore[reportUnknownVariableType] - TOML is checked right here
+        for key in settings:  # pyright: ignore[reportUnknownVariableType]
+            if key not in allowed:
+                raise InvalidConfig(f"kinds.{name}: {key!r} is no key", hint=f"allowed: {', '.join(allowed)}")
+        if "command" not in settings:
+            raise InvalidConfig(f"kinds.{name}: 'command' is missing", hint="a list: the program, then its arguments")
+        try:
+            kinds.append(msgspec.convert({"name": name, **settings}, Kind))
+        except msgspec.ValidationError as error:
+            raise InvalidConfig(f"kinds.{name} can't be used: {error}") from None
+    return kinds
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    known = {f.name for f in dataclasses.fields(HubConfig)} - {"kinds"}
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if key not in known:
+            allowed = ", ".join(ENVIRONMENT_PREFIX + name.upper() for name in sorted(known))
+            raise InvalidConfig(f"{variable} is no configuration variable", hint=f"allowed: {allowed}")
+        if key in {"data_dir", "backend", "default_kind", "on_exit"}:
+            values[key] = text
+            continue
+        try:
+            values[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            raise InvalidConfig(
+                f"{variable} = {text!r} can't be read", hint="a number, or a list such as [7000, 7999]"
+            ) from None
+    return values

@@ -1,0 +1,119 @@
+"""What the hub shows of its modules: one entry a module, written by its actor alone, read without waiting.
+
+Everything here lives on the loop. Reading a module's status reads its entry and never queues behind an operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hub.info import ModuleInfo
+from hub.instance import Instance
+from hub.layout import Layout
+from hub.lifecycle import State
+from hub.operation import Operation
+from hub.record import ModuleRecord
+
+
+@dataclass(slots=True)
+class Entry:
+    """A module's entry.
+
+    Attributes:
+        record: the module as last journalled.
+        active_at: monotonic time of the last activity.
+        activity: counts every activity and operation; a decision made on another count is stale.
+        epoch: number of the last start; an exit or a decision of an earlier one is stale.
+        instance: the running server.
+        operation: the operation that holds the module.
+        probes: connections to it that are the hub's own.
+    """
+
+    record: ModuleRecord
+    active_at: float
+    activity: int = 0
+    epoch: int = 0
+    instance: Instance | None = None
+    operation: Operation | None = None
+    probes: int = 0
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the hub holds anything of the module, or works on it."""
+        return self.record.tracked or self.operation is not None
+
+
+class Directory:
+    """All entries by module id."""
+
+    def __init__(self, layout: Layout, clock: Callable[[], float]) -> None:
+        self._layout = layout
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        # Provisioned modules apart, so that what looks at the living does not walk ten thousand sleepers.
+        self._provisioned: dict[str, Entry] = {}
+
+    def find(self, module_id: str) -> Entry | None:
+        """Return a module's entry, if it has one."""
+        return self._entries.get(module_id)
+
+    def obtain(self, module_id: str) -> Entry:
+        """Return a module's entry, made if there is none."""
+        entry = self._entries.get(module_id)
+        if entry is None:
+            entry = self._entries[module_id] = Entry(ModuleRecord(module_id), self._clock())
+        return entry
+
+    def put(self, record: ModuleRecord) -> Entry:
+        """Show a module as it was journalled."""
+        entry = self.obtain(record.module_id)
+        entry.record = record
+        if record.state is State.PROVISIONED:
+            self._provisioned[record.module_id] = entry
+        else:
+            self._provisioned.pop(record.module_id, None)
+        return entry
+
+    def drop(self, module_id: str) -> None:
+        """Forget a module that is not tracked any more."""
+        entry = self._entries.get(module_id)
+        if entry is not None and not entry.tracked:
+            del self._entries[module_id]
+
+    def touch(self, entry: Entry) -> None:
+        """Count an activity: the idle time starts anew and earlier decisions are stale."""
+        entry.active_at = self._clock()
+        entry.activity += 1
+
+    def tracked(self) -> Iterator[Entry]:
+        """Yield the entries of all tracked modules."""
+        return (entry for entry in self._entries.values() if entry.tracked)
+
+    def provisioned(self) -> list[Entry]:
+        """Return the entries of the modules that are provisioned."""
+        return list(self._provisioned.values())
+
+    def idle_s(self, entry: Entry) -> float:
+        """Return seconds since the last activity of a module."""
+        return max(0.0, self._clock() - entry.active_at)
+
+    def describe(self, entry: Entry) -> ModuleInfo:
+        """Return what callers are told of a module."""
+        record, instance = entry.record, entry.instance
+        serving = instance is not None and record.state in {State.PROVISIONED, State.HIBERNATING}
+        host, port = (instance.host, instance.port) if serving and instance else (None, record.port)
+        return ModuleInfo(
+            module_id=record.module_id,
+            kind=record.kind,
+            state=record.state,
+            host=host,
+            port=port,
+            url=f"http://{host}:{port}" if host else None,
+            pid=instance.pid if serving and instance else None,
+            data_dir=self._layout.data(record.module_id) if record.tracked else None,
+            dirty=record.dirty,
+            restarts=record.restarts,
+            idle_s=self.idle_s(entry),
+            last_error=record.last_error,
+        )

@@ -1,0 +1,198 @@
+"""Everything that `hub` raises: one root, each error says what to do next.
+
+`code` is the stable name of the kind of error, for problem types and logs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ModhubError(Exception):
+    """Root of all errors of the hub.
+
+    Attributes:
+        hint: what the reader can do next; empty where the message says it already.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class InvalidModuleId(ModhubError, ValueError):
+    """The module id is not 1 to 63 characters of `a-z A-Z 0-9 -`, starting with a letter or digit."""
+
+    code = "invalid-module-id"
+
+
+class InvalidConfig(ModhubError, ValueError):
+    """A configuration key or value can't be used; the message names it and what is allowed."""
+
+    code = "invalid-config"
+
+
+class UnknownKind(ModhubError, LookupError):
+    """No kind of this name is configured."""
+
+    code = "unknown-kind"
+
+
+class ModuleNotFound(ModhubError, LookupError):
+    """The hub tracks no such module."""
+
+    code = "module-not-found"
+
+
+class OperationNotFound(ModhubError, LookupError):
+    """No running or recent operation has this id."""
+
+    code = "operation-not-found"
+
+
+class InvalidState(ModhubError):
+    """The operation is not open to the module in its present state."""
+
+    code = "invalid-state"
+
+
+class KindMismatch(ModhubError):
+    """The module's data belongs to another kind than the one asked for."""
+
+    code = "kind-mismatch"
+
+
+class StartFailed(ModhubError):
+    """The module's process did not become ready.
+
+    Attributes:
+        output: the last lines that the process wrote.
+    """
+
+    code = "start-failed"
+
+    def __init__(self, message: str, *, hint: str = "", output: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.output = output
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}\nlast output:\n{self.output}" if self.output else text
+
+
+class ProvisionFailed(StartFailed):
+    """Provisioning did not lead to a ready process; nothing of it is left behind."""
+
+    code = "provision-failed"
+
+
+class WakeFailed(StartFailed):
+    """The process did not become ready on the kept data; the module stays hibernated."""
+
+    code = "wake-failed"
+
+
+class RecoverFailed(StartFailed):
+    """The process did not become ready again; the module stays crashed and the watchdog goes on."""
+
+    code = "recover-failed"
+
+
+class PortsExhausted(StartFailed):
+    """No port of the configured range is free."""
+
+    code = "ports-exhausted"
+
+
+class StopFailed(ModhubError):
+    """The process can't be ended, not even by SIGKILL; its data is not touched."""
+
+    code = "stop-failed"
+
+
+class HibernateFailed(StopFailed):
+    """The process did not stop cleanly in its `stop_timeout`; the module stays provisioned."""
+
+    code = "hibernate-failed"
+
+
+class BackendError(ModhubError):
+    """The backend can't be used, refuses, or holds corrupt data; neither side's data was touched."""
+
+    code = "backend-error"
+
+
+class LocalDataError(ModhubError):
+    """The local disk is full, unreadable or not writable; what is there was not touched."""
+
+    code = "local-data-error"
+
+
+class DataConflict(ModhubError):
+    """Local dirty data and the backend's data grew apart (another hub wrote meanwhile); both are kept."""
+
+    code = "data-conflict"
+
+
+class OperationTimeout(ModhubError, TimeoutError):
+    """The caller's deadline passed.
+
+    Attributes:
+        op_id: the operation, which can be asked for.
+        started: `False` = withdrawn, it never runs later; `True` = it goes on.
+    """
+
+    code = "operation-timeout"
+
+    def __init__(self, message: str, *, op_id: str, started: bool) -> None:
+        super().__init__(message)
+        self.op_id = op_id
+        self.started = started
+
+
+class OperationCancelled(ModhubError):
+    """A later deprovision or obliterate, or the end of the hub, ended the operation; its threads have ended."""
+
+    code = "operation-cancelled"
+
+
+class ModuleBusy(ModhubError):
+    """Too many operations wait for the module already."""
+
+    code = "module-busy"
+
+
+class ModuleFault(ModhubError):
+    """A defect of modhub interrupted the operation; the log has its traceback, the module was resolved as at a start."""
+
+    code = "module-fault"
+
+
+class HubClosed(ModhubError):
+    """The hub is closing or closed and takes no new operations."""
+
+    code = "hub-closed"
+
+
+class DataDirInUse(ModhubError):
+    """Another hub runs on the data directory."""
+
+    code = "data-dir-in-use"
+
+
+class JournalError(ModhubError):
+    """The hub's journal can't be read or written."""
+
+    code = "journal-error"
+
+
+class UnsupportedPlatform(ModhubError, ImportError):
+    """The platform lacks what running instances needs."""
+
+    code = "unsupported-platform"

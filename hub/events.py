@@ -1,0 +1,138 @@
+"""The event vocabulary and the bus that carries it: structured log, subscribers.
+
+`VOCABULARY` is the one list of what the hub reports; the reference page and the tests follow from it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+LOGGER_NAME = "modhub"
+
+# Silent unless the host configures logging: an embedded library writes nothing to stderr of its own accord.
+logging.getLogger(LOGGER_NAME).addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """One name of the vocabulary.
+
+    Attributes:
+        level: level of the log record.
+        fields: its attributes beyond `module_id` and `op_id`; units stand in the names.
+        meaning: one line for the reference page.
+    """
+
+    level: int
+    fields: tuple[str, ...]
+    meaning: str
+
+
+_I, _W, _E = logging.INFO, logging.WARNING, logging.ERROR
+
+VOCABULARY: Mapping[str, EventSpec] = {
+    "hub.started": EventSpec(_I, ("pid", "modules", "duration_ms"), "The hub takes operations."),
+    "hub.stopping": EventSpec(_I, ("on_exit",), "No new operations; running ones end."),
+    "hub.stopped": EventSpec(_I, ("duration_ms",), "Nothing of the hub runs any more."),
+    "hub.loop_stalled": EventSpec(_W, ("stalled_ms", "stack"), "The event loop did not turn for too long."),
+    "hub.orphan_killed": EventSpec(_W, ("pid", "command"), "A process of an earlier hub was found and ended."),
+    "hub.actor_failed": EventSpec(
+        _E, ("actor", "error", "traceback", "restarts"), "A defect in an actor's own code; its behaviour is replaced."
+    ),
+    "hub.dead_letter": EventSpec(_W, ("actor", "message_type", "reason"), "A message could not be delivered."),
+    "module.transition": EventSpec(
+        _I, ("from_state", "to_state", "reason", "kind", "dirty", "port", "pid", "duration_ms"), "The state changed."
+    ),
+    "module.resolved": EventSpec(_I, ("from_state", "to_state", "reason"), "An interrupted operation was resolved."),
+    "module.crashed": EventSpec(_W, ("reason", "exit_status", "output"), "The process of a provisioned module ended."),
+    "module.hung": EventSpec(_W, ("misses",), "Liveness probes were missed; the process is killed."),
+    "module.parked": EventSpec(_E, ("reason",), "The module's actor failed too often; a person has to act."),
+    "module.idle": EventSpec(_I, ("idle_s", "state"), "Unused for its timeout; the data is sent home."),
+    "module.restart.scheduled": EventSpec(_I, ("delay_ms", "attempt"), "A recovery will be tried."),
+    "module.restart.exhausted": EventSpec(_E, ("restarts", "period_s"), "The restart budget is spent."),
+    "module.retry.scheduled": EventSpec(_I, ("delay_ms", "attempt", "operation"), "An unfinished intent is retried."),
+    "module.obliterated": EventSpec(
+        _I, ("blobs", "versions", "bytes", "local_bytes", "duration_ms"), "Nothing of the module is left anywhere."
+    ),
+    "operation.failed": EventSpec(_W, ("operation", "error", "error_type", "duration_ms"), "An operation failed."),
+    "instance.started": EventSpec(_I, ("pid", "port", "duration_ms"), "A process became ready."),
+    "instance.stopped": EventSpec(_I, ("pid", "exit_status", "clean", "duration_ms"), "A process was stopped."),
+    "instance.hook_failed": EventSpec(_W, ("hook", "error"), "A hook of the kind failed; the operation goes on."),
+    "hydration.completed": EventSpec(_I, ("bytes", "files", "duration_ms"), "Data came from the backend."),
+    "dehydration.completed": EventSpec(
+        _I, ("bytes", "files", "uploaded_bytes", "duration_ms"), "Data was committed to the backend."
+    ),
+    "backend.unavailable": EventSpec(_W, ("error",), "Idle modules are kept here while the backend is down."),
+    "plugin.failed": EventSpec(_E, ("plugin", "error"), "A plugin could not be started."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, as subscribers get it.
+
+    Attributes:
+        name: a name of the vocabulary.
+        module_id: the module it is about, if any.
+        op_id: the operation it belongs to, if any.
+        fields: the attributes that the vocabulary lists.
+    """
+
+    name: str
+    module_id: str | None = None
+    op_id: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+Listener = Callable[[Event], None]
+
+
+class EventBus:
+    """Carries events from the loop to the log and to listeners. Listeners must not block and must not raise."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+        # Bound here and not by structlog.configure(): the host's own structlog settings are none of our business.
+        self._log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+            logging.getLogger(LOGGER_NAME),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+        )
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with every event from now on."""
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """End a subscription; nothing happens if there is none."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def publish(self, name: str, module_id: str | None = None, op_id: str | None = None, **fields: Any) -> None:
+        """Log an event and hand it to every listener.
+
+        Args:
+            name: a name of the vocabulary.
+            module_id: the module it is about.
+            op_id: the operation it belongs to.
+            **fields: attributes, all of them listed in the vocabulary.
+        """
+        self._write(name, {"module_id": module_id, "op_id": op_id, **fields})
+        event = Event(name, module_id, op_id, fields)
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def stalled(self, stalled_s: float, stack: str) -> None:
+        """Log that the loop hangs; from another thread, so listeners, who live on the loop, do not hear it."""
+        self._write("hub.loop_stalled", {"stalled_ms": round(stalled_s * 1000), "stack": stack})
+
+    def _write(self, name: str, attributes: Mapping[str, Any]) -> None:
+        spec = VOCABULARY[name]
+        unknown = attributes.keys() - {"module_id", "op_id", *spec.fields}
+        assert not unknown, f"{name} has no field {sorted(unknown)}: add it to the vocabulary"
+        self._log.log(spec.level, name, **{key: value for key, value in attributes.items() if value is not None})

@@ -1,0 +1,355 @@
+"""Instances behind one small protocol, and the one that runs them as processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from hub.errors import StartFailed
+from hub.instance import output, procfs
+from hub.instance.kind import Kind, render
+from hub.instance.ports import LOOPBACK, PortAllocator, is_free
+from hub.instance.probe import http_request, make_probe
+from hub.instance.process import Process, child_environment, spawn
+from hub.workers import Workers
+
+_FIRST_POLL_S = 0.001
+_LAST_POLL_S = 0.05
+_POLL_GROWTH = 1.2
+_PORT_TRIES = 5
+_ERROR_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """What to run.
+
+    Attributes:
+        module_id: the module.
+        kind: how to run it.
+        data_dir: its data, also the working directory.
+        log: its output log.
+        epoch: number of this start; no other start of the hub has it.
+        port: taken if it is free.
+    """
+
+    module_id: str
+    kind: Kind
+    data_dir: Path
+    log: Path
+    epoch: int
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a stop ended.
+
+    Attributes:
+        clean: it ended by itself on its stop signal, within its time.
+        exit_status: exit code, or minus the signal; `None` if it still runs.
+    """
+
+    clean: bool
+    exit_status: int | None
+
+
+class Instance(Protocol):
+    """A running server."""
+
+    @property
+    def epoch(self) -> int:
+        """Number of its start."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Address it listens on."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """Port it listens on."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        ...
+
+    @property
+    def started_ticks(self) -> int:
+        """Start time in clock ticks since boot."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        ...
+
+    @property
+    def exit_status(self) -> int | None:
+        """Exit code, or minus the signal; `None` while it runs."""
+        ...
+
+    def describe_exit(self) -> str:
+        """Say in words how it ended."""
+        ...
+
+    def last_output(self) -> str:
+        """Return the last lines it wrote."""
+        ...
+
+    async def probe(self) -> bool:
+        """Tell whether it is live; `True` for a kind without a liveness probe."""
+        ...
+
+    async def collect_garbage(self) -> None:
+        """Run the kind's `gc` hook; raises whatever goes wrong."""
+        ...
+
+    async def stop(self, *, force: bool) -> Stopped:
+        """Stop it by its stop signal; with `force`, by SIGKILL when its time is over."""
+        ...
+
+    async def kill(self) -> None:
+        """End it at once, with all that it started."""
+        ...
+
+
+OnExit = Callable[[Instance], None]
+
+
+class InstanceRunner(Protocol):
+    """Starts instances. The hub knows no other way to them."""
+
+    async def start(self, spec: InstanceSpec, on_exit: OnExit) -> Instance:
+        """Start an instance and wait until it is ready.
+
+        Args:
+            spec: what to run.
+            on_exit: called once when it ends, whoever ended it.
+
+        Returns:
+            The ready instance.
+
+        Raises:
+            StartFailed: it did not become ready; nothing of it is left.
+        """
+        ...
+
+
+class LocalInstance:
+    """An instance that runs as a process of this machine. `launch` comes first, once."""
+
+    def __init__(self, spec: InstanceSpec, port: int, hub_id: str, workers: Workers) -> None:
+        self._spec = spec
+        self._workers = workers
+        self._log_offset = output.size(spec.log)
+        self._fill = functools.partial(render, port=port, data_dir=str(spec.data_dir), module_id=spec.module_id)
+        extra = dict(zip(spec.kind.env, self._fill(tuple(spec.kind.env.values())), strict=True))
+        self._environment = child_environment(hub_id, spec.data_dir, extra)
+        self._process: Process
+        self.epoch = spec.epoch
+        self.host = LOOPBACK
+        self.port = port
+
+    def launch(self, on_exit: Callable[[], None]) -> None:
+        """Start the process.
+
+        Args:
+            on_exit: called once on the loop when it has ended.
+
+        Raises:
+            StartFailed: the program does not exist or can't be run.
+        """
+        self._process = self._spawn(self._spec.kind.command, on_exit)
+
+    def _spawn(self, command: Sequence[str], on_exit: Callable[[], None]) -> Process:
+        return spawn(
+            self._fill(command),
+            environment=self._environment,
+            directory=self._spec.data_dir,
+            log=self._spec.log,
+            on_exit=on_exit,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def started_ticks(self) -> int:
+        """Start time in clock ticks since boot."""
+        return self._process.started_ticks
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.exit_status is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """Exit code, or minus the signal; `None` while it runs."""
+        return self._process.exit_status
+
+    def describe_exit(self) -> str:
+        """Say in words how it ended."""
+        return describe_exit(self.exit_status)
+
+    def last_output(self) -> str:
+        """Return the last lines that this run wrote."""
+        return output.tail(self._spec.log, lines=_ERROR_LINES, offset=self._log_offset)
+
+    async def wait_ready(self) -> None:
+        """Wait until this process, and no other, answers on its port.
+
+        Raises:
+            StartFailed: it ended, or did not get there in its `start_timeout`.
+        """
+        kind = self._spec.kind
+        probe = make_probe(kind.ready, port=self.port, log=self._spec.log, log_offset=self._log_offset)
+        poll = _FIRST_POLL_S
+        try:
+            async with asyncio.timeout(kind.start_timeout):
+                while not (await probe() and await self._is_ours()):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(poll):
+                            await self._process.exited.wait()
+                            break
+                    poll = min(poll * _POLL_GROWTH, _LAST_POLL_S)
+        except TimeoutError:
+            raise self._start_failed(f"was not ready ({kind.ready}) within {kind.start_timeout:g} s") from None
+        if not self.alive:
+            raise self._start_failed(f"ended with {self.describe_exit()} before it was ready")
+
+    async def _is_ours(self) -> bool:
+        return await self._workers.run(procfs.listener_in_group, self.port, self.pid)
+
+    def _start_failed(self, what: str) -> StartFailed:
+        hint = ""
+        if not is_free(self.port) and not procfs.listener_in_group(self.port, self.pid):
+            hint = f"another process listens on port {self.port}"
+        message = f"{self._spec.kind.command[0]!r} {what}"
+        return StartFailed(message, hint=hint, output=self.last_output())
+
+    async def probe(self) -> bool:
+        """Tell whether it is live; `True` for a kind without a liveness probe."""
+        live = self._spec.kind.live
+        if live is None:
+            return True
+        return await make_probe(live, port=self.port, log=self._spec.log, log_offset=0)()
+
+    async def collect_garbage(self) -> None:
+        """Run the kind's `gc` hook.
+
+        Raises:
+            RuntimeError: it answered no.
+            TimeoutError: it did not answer in its `gc_timeout`.
+            OSError: it could not be run.
+        """
+        gc = self._spec.kind.gc
+        if gc is None:
+            return
+        async with asyncio.timeout(self._spec.kind.gc_timeout):
+            if isinstance(gc, str):
+                status = await http_request(self.port, gc.removeprefix("http:"), "POST")
+                if status is None or not 200 <= status < 300:
+                    raise RuntimeError(f"{gc} answered {status}")
+                return
+            await self._run_hook(gc)
+
+    async def _run_hook(self, command: Sequence[str]) -> None:
+        process = self._spawn(command, on_exit=lambda: None)
+        try:
+            await process.exited.wait()
+        finally:
+            await process.kill()
+        if process.exit_status != 0:
+            raise RuntimeError(f"{command[0]!r} ended with {describe_exit(process.exit_status)}")
+
+    async def stop(self, *, force: bool) -> Stopped:
+        """Stop it by its stop signal; with `force`, by SIGKILL when its `stop_timeout` is over."""
+        self._process.send(signal.Signals[self._spec.kind.stop_signal])
+        try:
+            async with asyncio.timeout(self._spec.kind.stop_timeout):
+                await self._process.exited.wait()
+        except TimeoutError:
+            if force:
+                await self._process.kill()
+            return Stopped(clean=False, exit_status=self.exit_status)
+        await self._process.kill()  # what it had started and left behind
+        return Stopped(clean=True, exit_status=self.exit_status)
+
+    async def kill(self) -> None:
+        """End it at once, with all that it started."""
+        await self._process.kill()
+
+
+class LocalRunner:
+    """Runs instances as processes of this machine."""
+
+    def __init__(self, hub_id: str, ports: PortAllocator, workers: Workers) -> None:
+        self._hub_id = hub_id
+        self._ports = ports
+        self._workers = workers
+
+    async def start(self, spec: InstanceSpec, on_exit: OnExit) -> Instance:
+        """Start an instance and wait until it is ready; see `InstanceRunner`."""
+        preferred = spec.port
+        for remaining in reversed(range(_PORT_TRIES)):
+            port = self._ports.acquire(preferred)
+            try:
+                return await self._start_on(port, spec, on_exit)
+            except StartFailed:
+                # Taken by somebody between the look and the child's bind: that is no fault of the module's.
+                if remaining == 0 or is_free(port):
+                    raise
+                preferred = None
+        raise AssertionError("unreachable")
+
+    async def _start_on(self, port: int, spec: InstanceSpec, on_exit: OnExit) -> Instance:
+        instance = LocalInstance(spec, port, self._hub_id, self._workers)
+
+        def exited() -> None:
+            self._ports.release(port)
+            on_exit(instance)
+
+        try:
+            instance.launch(exited)
+        except BaseException:
+            self._ports.release(port)
+            raise
+        try:
+            await instance.wait_ready()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await instance.kill()
+            raise
+        return instance
+
+
+def describe_exit(status: int | None) -> str:
+    """Say in words how a process ended.
+
+    Args:
+        status: exit code, or minus the signal.
+
+    Returns:
+        Such as `exit code 1` or `SIGKILL`.
+    """
+    if status is not None and status < 0:
+        try:
+            return signal.Signals(-status).name
+        except ValueError:  # a real-time signal has no name
+            return f"signal {-status}"
+    return f"exit code {status}"

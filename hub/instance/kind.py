@@ -1,0 +1,114 @@
+"""A kind says how to run a module's server: plain data, checked when it is made."""
+
+from __future__ import annotations
+
+import re
+import signal
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from hub.errors import InvalidConfig
+
+PLACEHOLDERS = frozenset({"port", "data_dir", "module_id"})
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How to run one kind of server.
+
+    Attributes:
+        name: 1 to 63 of `a-z 0-9 _ -`.
+        command: program and arguments; `{port}`, `{data_dir}` and `{module_id}` are filled in, `{{` is a brace.
+        env: environment variables beyond the few that every child gets; the same placeholders.
+        ready: probe that tells when it serves: `tcp`, `http:/path` (a 2xx answer) or `log:REGEX` (a line of its
+            output). Whatever the probe, the port's listener must belong to the child's own process group.
+        live: probe that tells whether it still serves, `tcp` or `http:/path`; `None` = never asked.
+        gc: asked before its data is sent home: `http:/path` (a POST) or a command; `None` = nothing.
+        stop_signal: name of the signal that asks it to stop cleanly.
+        stop_timeout: seconds it gets for that.
+        start_timeout: seconds it gets to become ready.
+        gc_timeout: seconds that `gc` gets.
+    """
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    ready: str = "tcp"
+    live: str | None = "tcp"
+    gc: str | Sequence[str] | None = None
+    stop_signal: str = "SIGTERM"
+    stop_timeout: float = 10.0
+    start_timeout: float = 30.0
+    gc_timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise self._invalid("name", self.name, "1 to 63 characters of a-z 0-9 _ -, starting with a letter or digit")
+        if isinstance(self.command, str) or not self.command or not all(self.command[:1]):
+            raise self._invalid("command", self.command, "a list: the program, then its arguments")
+        for text in self.command:
+            self._check_template("command", text)
+        for key, value in self.env.items():
+            if not _ENV_NAME.fullmatch(key):
+                raise self._invalid("env", key, "names of letters, digits and _")
+            self._check_template(f"env {key}", value)
+        self._check_probe("ready", self.ready, ("tcp", "http:/path", "log:REGEX"))
+        if self.live is not None:
+            self._check_probe("live", self.live, ("tcp", "http:/path"))
+        if isinstance(self.gc, str):
+            self._check_probe("gc", self.gc, ("http:/path",))
+        elif self.gc is not None:
+            for text in self.gc:
+                self._check_template("gc", text)
+        if not self.stop_signal.startswith("SIG") or self.stop_signal not in signal.Signals.__members__:
+            raise self._invalid("stop_signal", self.stop_signal, "a signal's name, such as SIGTERM or SIGINT")
+        for key in ("stop_timeout", "start_timeout", "gc_timeout"):
+            if not 0 < getattr(self, key) < float("inf"):
+                raise self._invalid(key, getattr(self, key), "a number of seconds above 0")
+        # Kinds are shared between threads; what was checked must stay so.
+        object.__setattr__(self, "command", tuple(self.command))
+        object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
+        if self.gc is not None and not isinstance(self.gc, str):
+            object.__setattr__(self, "gc", tuple(self.gc))
+
+    def _invalid(self, key: str, value: object, allowed: str) -> InvalidConfig:
+        return InvalidConfig(f"kind {self.name!r}: {key} = {value!r} can't be used", hint=f"allowed: {allowed}")
+
+    def _check_template(self, key: str, text: str) -> None:
+        try:
+            names = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        except ValueError as error:
+            raise self._invalid(key, text, f"braces doubled where they are meant literally; {error}") from None
+        if not names <= PLACEHOLDERS:
+            raise self._invalid(key, text, "the placeholders " + ", ".join(f"{{{p}}}" for p in sorted(PLACEHOLDERS)))
+
+    def _check_probe(self, key: str, probe: str, allowed: tuple[str, ...]) -> None:
+        scheme, _, rest = probe.partition(":")
+        if scheme not in {a.partition(":")[0] for a in allowed} or (scheme == "http" and not rest.startswith("/")):
+            raise self._invalid(key, probe, ", ".join(allowed))
+        if scheme == "http" and (not rest.isascii() or any(c.isspace() for c in rest)):
+            raise self._invalid(key, probe, "an ASCII path without white space")
+        if scheme == "log":
+            try:
+                re.compile(rest)
+            except re.error as error:
+                raise self._invalid(key, probe, f"a regular expression; {error}") from None
+
+
+def render(texts: Sequence[str], *, port: int, data_dir: str, module_id: str) -> list[str]:
+    """Fill the placeholders of a command.
+
+    Args:
+        texts: command or other templates, checked by `Kind`.
+        port: for `{port}`.
+        data_dir: for `{data_dir}`.
+        module_id: for `{module_id}`.
+
+    Returns:
+        The texts with every placeholder filled.
+    """
+    return [text.format(port=port, data_dir=data_dir, module_id=module_id) for text in texts]

@@ -1,0 +1,192 @@
+"""One child process: started in a group of its own, watched by pidfd, killed with the hub, reaped by its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from hub.errors import StartFailed, StopFailed, UnsupportedPlatform
+from hub.instance import output, procfs
+
+if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):  # pragma: no cover - the platform of the tests is Linux
+    raise UnsupportedPlatform("modhub runs instances on Linux 5.3 or newer only (pidfd, /proc)")
+
+# Every process that a hub starts, and what they start, carries the hub's id: what survived a killed hub is found by it.
+MARKER = "_MODHUB_INSTANCE_OF"
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_KILL_TIMEOUT_S = 10.0
+_GROUP_POLL_S = 0.002
+
+
+def child_environment(hub_id: str, home: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """Build a child's environment: nothing of the host's but `PATH`, so none of its secrets leak.
+
+    Args:
+        hub_id: id of the hub, for the marker.
+        home: directory for `HOME`.
+        extra: the kind's own variables, which win.
+
+    Returns:
+        The environment.
+    """
+    return {
+        "PATH": os.environ.get("PATH", _DEFAULT_PATH),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        **extra,
+        MARKER: hub_id,
+    }
+
+
+class Process:
+    """A running child.
+
+    Attributes:
+        pid: its process id, also the id of its process group.
+        started_ticks: start time in clock ticks since boot.
+        exited: set once it has ended and was reaped.
+        exit_status: its exit code, or minus the signal that ended it; `None` while it runs.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes], on_exit: Callable[[], None]) -> None:
+        self._child = child
+        self._on_exit = on_exit
+        self.pid = child.pid
+        self.exited = asyncio.Event()
+        self.exit_status: int | None = None
+        stat = procfs.read_stat(child.pid)
+        self.started_ticks = stat.started_ticks if stat else 0
+        # A pidfd is readable when the process ends: no thread a child (asyncio's default watcher before Python 3.12),
+        # no SIGCHLD handler in somebody's host, no polling.
+        self._pidfd = os.pidfd_open(child.pid)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    def _reap(self) -> None:
+        # First the rest of the group: until the leader is reaped, its id can't have been given to anybody else.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.exit_status = self._child.wait()
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self.exited.set()
+        self._on_exit()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the leader; nothing happens when it has ended."""
+        if self.exit_status is None:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    async def kill(self) -> None:
+        """End the whole group by SIGKILL and wait until none of it is left.
+
+        Raises:
+            StopFailed: the kernel does not end it (a process in uninterruptible sleep).
+        """
+        if self.exit_status is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        try:
+            async with asyncio.timeout(_KILL_TIMEOUT_S):
+                await self.exited.wait()
+                # No event tells of the end of a process that is not our child.
+                while self._group_lives():  # noqa: ASYNC110 - see above
+                    await asyncio.sleep(_GROUP_POLL_S)
+        except TimeoutError:
+            raise StopFailed(
+                f"process group {self.pid} does not end on SIGKILL",
+                hint="it hangs in the kernel: look at its disk or network file system",
+            ) from None
+
+    def _group_lives(self) -> bool:
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return bool(procfs.group_members(self.pid))
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: Path,
+    log: Path,
+    on_exit: Callable[[], None],
+) -> Process:
+    """Start a child in a session and process group of its own. Call it on the event loop's thread only.
+
+    The kernel sends the parent-death signal when the *thread* that started the child ends: a pool's thread would kill
+    its children by retiring. The call blocks for about a millisecond; it uses vfork, whatever the size of the host.
+
+    Args:
+        command: program and arguments.
+        environment: the whole environment of the child.
+        directory: its working directory.
+        log: file that its output is appended to.
+        on_exit: called on the loop, once, after it has ended.
+
+    Returns:
+        The running process.
+
+    Raises:
+        StartFailed: the program does not exist or can't be run.
+    """
+    if shutil.which(command[0], path=environment["PATH"]) is None:
+        raise StartFailed(
+            f"command {command[0]!r} was not found or can't be run", hint="install it, or give its full path"
+        )
+    wrapper = shutil.which("setpriv")
+    if wrapper is None:
+        raise StartFailed("setpriv was not found", hint="install util-linux")
+    descriptor = output.open_log(log)
+    try:
+        child = subprocess.Popen(
+            # A preexec_fn would fork the whole host: tens of milliseconds for a large one. setpriv takes one.
+            [wrapper, "--pdeathsig", "KILL", "--", *command],
+            env=dict(environment),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise StartFailed(f"{command[0]!r} can't be started: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    return Process(child, on_exit)
+
+
+def kill_leftovers(hub_id: str) -> list[tuple[int, str]]:
+    """Kill what an earlier run of a hub left behind: processes that carry its marker, wherever they moved to.
+
+    Args:
+        hub_id: id of the hub.
+
+    Returns:
+        Process id and command line of each process killed.
+    """
+    variable = f"{MARKER}={hub_id}".encode()
+    killed: dict[int, str] = {}
+    while True:
+        # Again until none is found: a process may start another while the list is read.
+        found = [pid for pid in procfs.pids() if pid != os.getpid() and procfs.environ_has(pid, variable)]
+        if not found:
+            return list(killed.items())
+        for pid in found:
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    if procfs.environ_has(pid, variable):  # still the same process, now that it is pinned
+                        killed.setdefault(pid, procfs.command_of(pid))
+                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                finally:
+                    os.close(pidfd)

@@ -1,0 +1,131 @@
+"""What Linux tells about processes and sockets in /proc: identity of a process, who listens, who is connected.
+
+psutil was weighed: its system-wide `net_connections` walks the descriptors of every process for each call, where one
+read of the socket table serves a whole fleet, and it knows neither start times in ticks nor process groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_LISTEN = "0A"
+_ESTABLISHED = "01"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStat:
+    """A process as /proc/PID/stat shows it: its state letter, process group, session and start in clock ticks."""
+
+    pid: int
+    state: str
+    group: int
+    session: int
+    started_ticks: int
+
+
+def boot_id() -> str:
+    """Return the id of this boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """Return what is known of a process, or `None` where there is none of this id."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    # The command's name stands in brackets and may hold brackets and spaces itself.
+    fields = text[text.rindex(")") + 2 :].split()
+    return ProcessStat(pid, fields[0], int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def pids() -> Iterator[int]:
+    """Yield the ids of all processes."""
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            yield int(path.name)
+
+
+def group_members(group: int) -> list[int]:
+    """Return the living processes of a process group."""
+    return [s.pid for s in map(read_stat, pids()) if s is not None and s.group == group and s.state != "Z"]
+
+
+def environ_has(pid: int, variable: bytes) -> bool:
+    """Tell whether a process was started with `NAME=value` in its environment; `False` where that can't be read."""
+    try:
+        return variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def command_of(pid: int) -> str:
+    """Return a process's command line, shortened, for a log; empty where it can't be read."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:200]
+    except OSError:
+        return ""
+
+
+def _socket_rows() -> Iterator[tuple[int, str, str]]:
+    """Yield local port, state and inode of every TCP socket of this network namespace."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text().splitlines()[1:]
+        except FileNotFoundError:  # IPv6 can be switched off
+            continue
+        for row in rows:
+            fields = row.split()
+            yield int(fields[1].rpartition(":")[2], 16), fields[3], fields[9]
+
+
+def connections_by_port(ports: Iterable[int]) -> dict[int, int]:
+    """Count established connections, server side, for many ports in one sweep.
+
+    Args:
+        ports: local ports of interest.
+
+    Returns:
+        Number of established connections of each port that has any.
+    """
+    wanted = set(ports)
+    counts: dict[int, int] = {}
+    for port, state, _ in _socket_rows():
+        if state == _ESTABLISHED and port in wanted:
+            counts[port] = counts.get(port, 0) + 1
+    return counts
+
+
+def listener_in_group(port: int, leader: int) -> bool:
+    """Tell whether a process of the group led by `leader` listens on a TCP port.
+
+    An open port alone proves nothing: it may be somebody else's. Who holds the listening socket does.
+
+    Args:
+        port: the local port.
+        leader: id of the leader of the process group.
+
+    Returns:
+        Whether one of the port's listening sockets is open in the group.
+    """
+    sockets = {f"socket:[{inode}]" for p, state, inode in _socket_rows() if p == port and state == _LISTEN}
+    if not sockets:
+        return False
+    # The leader listens itself nearly always; the group is only walked where it does not.
+    return _holds(leader, sockets) or any(_holds(pid, sockets) for pid in group_members(leader) if pid != leader)
+
+
+def _holds(pid: int, sockets: set[str]) -> bool:
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        try:
+            if str(descriptor.readlink()) in sockets:
+                return True
+        except OSError:  # closed meanwhile
+            continue
+    return False

@@ -1,0 +1,169 @@
+"""Where things lie in the hub's data directory, the lock on it, and how a module's part of it goes.
+
+journal.sqlite3     what the hub knows
+hub.lock            held while a hub runs; names its process
+modules/ID/data     a module's data; beside it what is known of it
+logs/ID             a module's output
+scratch/            hydrations that are not complete
+trash/              what one rename took away and is being deleted
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from backends import encode_module_id
+from hub.errors import DataDirInUse, InvalidConfig
+from hub.instance import output
+
+
+class Layout:
+    """Paths below one data directory. All methods block: call them on worker threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.journal = root / "journal.sqlite3"
+        self.scratch = root / "scratch"
+        self.trash = root / "trash"
+        self._lock: int | None = None
+
+    def module(self, module_id: str) -> Path:
+        """Return the directory that holds all of a module but its log."""
+        return self.root / "modules" / encode_module_id(module_id)
+
+    def data(self, module_id: str) -> Path:
+        """Return the directory of a module's data."""
+        return self.module(module_id) / "data"
+
+    def index(self, module_id: str) -> Path:
+        """Return the file that remembers what of the data is known to the backend."""
+        return self.module(module_id) / "index"
+
+    def scratch_of(self, module_id: str) -> Path:
+        """Return the directory in which a module's hydration is built."""
+        return self.scratch / encode_module_id(module_id)
+
+    def log(self, module_id: str) -> Path:
+        """Return the output log of a module."""
+        return self.root / "logs" / encode_module_id(module_id)
+
+    def make(self) -> None:
+        """Make the directories.
+
+        Raises:
+            InvalidConfig: the data directory can't be made or written.
+        """
+        try:
+            for path in (self.root, self.root / "modules", self.root / "logs", self.scratch, self.trash):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(f"{self.root} is not writable")
+        except OSError as error:
+            raise InvalidConfig(
+                f"data_dir = {str(self.root)!r} can't be used: {error.strerror or error}",
+                hint="name a directory on a local disk that this user may write",
+            ) from error
+
+    def lock(self) -> None:
+        """Take the directory for this process until `unlock`, or its death.
+
+        Raises:
+            DataDirInUse: another hub has it.
+        """
+        descriptor = os.open(self.root / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise DataDirInUse(
+                f"another hub (pid {holder}) runs on {self.root}", hint="one data directory serves one hub at a time"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Give the directory back. The file stays: removing it would let two hubs hold one lock each."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def discard(self, module_id: str) -> Path | None:
+        """Take a module's directory away with one rename.
+
+        Returns:
+            Where it is now, for `remove_tree`; `None` where there was nothing.
+        """
+        target = self.trash / f"{encode_module_id(module_id)}.{secrets.token_hex(4)}"
+        try:
+            self.module(module_id).rename(target)
+        except FileNotFoundError:
+            return None
+        return target
+
+    def discarded(self, module_id: str) -> list[Path]:
+        """Return what the trash still holds of a module."""
+        prefix = encode_module_id(module_id) + "."
+        return [path for path in self.trash.iterdir() if path.name.startswith(prefix)]
+
+    def erase(self, module_id: str) -> int:
+        """Delete everything of a module, whatever state it is in; returns the bytes deleted."""
+        self.discard(module_id)
+        return sum(remove_tree(path) for path in self.remains(module_id))
+
+    def remains(self, module_id: str) -> list[Path]:
+        """Return every path that still holds anything of a module: the proof of an obliteration."""
+        log = self.log(module_id)
+        paths = (self.module(module_id), self.scratch_of(module_id), log, output.rotated(log))
+        return [path for path in paths if os.path.lexists(path)] + self.discarded(module_id)
+
+    def clear_temporary(self) -> None:
+        """Delete what a hub that was killed had in its scratch and trash directories."""
+        for parent in (self.scratch, self.trash):
+            for path in parent.iterdir():
+                remove_tree(path)
+
+
+def remove_tree(path: Path) -> int:
+    """Delete a file or a directory with all that is in it, read-only directories too; links are not followed.
+
+    Args:
+        path: what to delete; nothing happens where it does not exist.
+
+    Returns:
+        Bytes of the files deleted.
+    """
+    if not os.path.lexists(path):
+        return 0
+    if path.is_symlink() or not path.is_dir():
+        length = path.lstat().st_size
+        path.unlink()
+        return length
+    total = 0
+    for directory, _, files, descriptor in os.fwalk(path, follow_symlinks=False, onerror=None):
+        del directory
+        for name in files:
+            with_size = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            total += with_size.st_size if stat.S_ISREG(with_size.st_mode) else 0
+    shutil.rmtree(path, onerror=_open_up)
+    return total
+
+
+def _open_up(function: Callable[..., Any], name: str, error: Any) -> None:
+    """Make a directory writable whose owner had closed it, and try again."""
+    if not isinstance(error[1], PermissionError):
+        raise error[1]
+    Path(name).parent.chmod(0o700)
+    if not Path(name).is_symlink() and Path(name).is_dir():
+        Path(name).chmod(0o700)
+        shutil.rmtree(name)
+    else:
+        function(name)

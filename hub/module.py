@@ -1,0 +1,219 @@
+"""The actor of one module: it owns the module's state and takes one operation at a time from its mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from actors import Actor, Ref
+from hub import operations
+from hub.directory import Entry
+from hub.errors import HubClosed, InvalidState, KindMismatch, ModhubError, ModuleNotFound, OperationCancelled
+from hub.instance import Instance
+from hub.lifecycle import Begin, Nothing, Outcome, Pending, Refuse, Request, State, decide
+from hub.messages import Deprovision, Hibernate, Obliterate, Provision, Wake, new_op_id
+from hub.operation import Operation, Phase, Status
+from hub.operations import Work
+from hub.operations.work import NO_PROCESS
+from hub.orders import ChildExited, FinishObliteration, KillHung, Recover, Release, Retire, SendHome
+from hub.resolution import resolve_modules
+from hub.services import Services
+
+_Effect = Callable[[Work], Awaitable[Any]]
+
+REQUESTS: dict[type, Request] = {
+    Provision: Request.PROVISION,
+    Hibernate: Request.HIBERNATE,
+    Wake: Request.WAKE,
+    Deprovision: Request.DEPROVISION,
+    Obliterate: Request.OBLITERATE,
+    Recover: Request.RECOVER,
+    SendHome: Request.DEPROVISION,
+    FinishObliteration: Request.OBLITERATE,
+}
+
+
+class Module(Actor):
+    """One module. Everything that changes its state passes through here, one at a time."""
+
+    # What an operation may fail with goes to its caller; anything else is a defect, and supervision's business.
+    domain_errors = (ModhubError,)
+
+    def __init__(self, module_id: str, services: Services, registry: Ref[Any]) -> None:
+        super().__init__()
+        self._module_id = module_id
+        self._services = services
+        self._registry = registry
+
+    @property
+    def _entry(self) -> Entry:
+        return self._services.directory.obtain(self._module_id)
+
+    async def on_receive(self, message: Any) -> Any:
+        """Take one message; the next one waits until this is done."""
+        try:
+            match message:
+                case ChildExited(epoch):
+                    return await self._child_exited(epoch)
+                case KillHung(_, epoch, misses):
+                    return await self._kill_hung(epoch, misses)
+                case Retire():
+                    return await self._retire()
+                case Recover() | SendHome() | FinishObliteration():
+                    if message.decided.stale(self._entry) or self._services.closing:
+                        return None
+                case _:
+                    if self._services.closing:
+                        raise HubClosed(
+                            f"{REQUESTS[type(message)]} of module {self._module_id!r} was not started: the hub closes"
+                        )
+            return await self._request(REQUESTS[type(message)], message)
+        finally:
+            self._release_if_done()
+
+    def on_queued(self, message: Any) -> None:
+        """End a transfer that what now waits makes pointless."""
+        operation = self._entry.operation
+        if operation is None:
+            return
+        if isinstance(message, Deprovision):
+            operation.cancel("a deprovision waits", Phase.HYDRATING)
+        elif isinstance(message, Obliterate):
+            operation.cancel("an obliterate waits", Phase.HYDRATING, Phase.DEHYDRATING)
+
+    async def on_restart(self, error: Exception, interrupted: object | None) -> None:
+        """Resolve what the behaviour before left undone, as at a start of the hub."""
+        del error, interrupted
+        entry = self._entry
+        if entry.operation is not None:
+            entry.operation.end(Status.FAILED, "a defect interrupted it; see the log")
+            entry.operation = None
+        state = entry.record.state
+        if state is State.PROVISIONED and entry.instance is not None and entry.instance.alive:
+            return
+        if entry.instance is not None:
+            await entry.instance.kill()
+            entry.instance = None
+        await resolve_modules(self._services, [entry.record])
+
+    async def _request(self, request: Request, message: Any) -> Any:
+        entry = self._entry
+        record = entry.record
+        verdict = decide(record.condition, request)
+        if isinstance(verdict, Refuse):
+            raise self._refusal(request, not_found=verdict.not_found)
+        kind = message.kind if isinstance(message, Provision) else None
+        if kind is not None and record.tracked and record.kind and kind != record.kind:
+            raise KindMismatch(f"module {self._module_id!r} is of kind {record.kind!r}, not {kind!r}")
+        if not isinstance(message, Recover | SendHome | FinishObliteration):
+            self._services.directory.touch(entry)
+        if isinstance(verdict, Nothing):
+            return self._services.directory.describe(entry)
+        assert isinstance(verdict, Begin), f"{verdict} while the mailbox is served"
+        return await self._operate(request, message.op_id, self._effect(verdict.target, message))
+
+    def _effect(self, target: State, message: Any) -> _Effect:
+        """Choose the operation that holds the module in the state that the lifecycle gave."""
+        match target:
+            case State.PROVISIONING:
+                kind = message.kind
+                return lambda work: operations.provision(work, kind)
+            case State.HIBERNATING:
+                return operations.hibernate
+            case State.WAKING:
+                return operations.wake
+            case State.RECOVERING:
+                return operations.give_up if isinstance(message, Recover) and message.spent else operations.recover
+            case State.DEPROVISIONING:
+                reason = message.reason if isinstance(message, SendHome) else "deprovision"
+                return lambda work: operations.deprovision(work, reason)
+            case State.OBLITERATING:
+                return operations.obliterate
+            case _:
+                raise AssertionError(f"no operation holds {target}")
+
+    async def _operate(self, request: Request, op_id: str, effect: _Effect) -> Any:
+        services, entry = self._services, self._entry
+        operation = Operation(op_id, self._module_id, request, services.clock)
+        services.ledger.add(operation)
+        entry.operation = operation
+        work = Work(services, entry, operation, on_exit=self._on_exit, superseded=self._superseded)
+        try:
+            result = await effect(work)
+        except ModhubError as error:
+            cancelled = isinstance(error, OperationCancelled)
+            operation.end(Status.CANCELLED if cancelled else Status.FAILED, str(error))
+            services.bus.publish(
+                "operation.failed",
+                self._module_id,
+                op_id,
+                operation=request.value,
+                error=str(error),
+                error_type=type(error).__name__,
+                duration_ms=round(operation.duration_s * 1000, 3),
+            )
+            raise
+        finally:
+            entry.operation = None
+        operation.end(Status.DONE)
+        return result
+
+    def _refusal(self, request: Request, *, not_found: bool) -> ModhubError:
+        record = self._entry.record
+        if not_found:
+            return ModuleNotFound(f"{request}: the hub tracks no module {self._module_id!r}", hint="provision it first")
+        if record.pending is Pending.OBLITERATE:
+            hint = "its obliteration was begun: only obliterate is open to it"
+        else:
+            hint = "provision brings it up whatever state it is in"
+        return InvalidState(f"{request}: module {self._module_id!r} is {record.state}", hint=hint)
+
+    def _superseded(self) -> bool:
+        return any(isinstance(message, Deprovision | Obliterate) for message in self.queued())
+
+    def _on_exit(self, instance: Instance) -> None:
+        if self.actor_ref.is_alive():
+            self.actor_ref.tell(ChildExited(instance.epoch))
+
+    async def _child_exited(self, epoch: int) -> None:
+        """Turn the end of a provisioned module's process into a crash. Any other end belonged to an operation."""
+        entry = self._entry
+        instance = entry.instance
+        if entry.epoch != epoch or entry.record.state is not State.PROVISIONED or instance is None or instance.alive:
+            return
+        text = instance.describe_exit()
+        self._services.bus.publish(
+            "module.crashed",
+            self._module_id,
+            reason="process exited",
+            exit_status=instance.exit_status,
+            output=instance.last_output(),
+        )
+        work = self._work_outside_operation(Request.RECOVER)
+        entry.instance = None
+        await work.advance(Outcome.EXITED, "process_exited", last_error=f"its process ended with {text}", **NO_PROCESS)
+
+    async def _kill_hung(self, epoch: int, misses: int) -> None:
+        entry = self._entry
+        if entry.epoch == epoch and entry.record.state is State.PROVISIONED and entry.instance is not None:
+            self._services.bus.publish("module.hung", self._module_id, misses=misses)
+            # Its exit arrives like any other and makes it crashed.
+            await entry.instance.kill()
+
+    async def _retire(self) -> None:
+        """Come to rest for the end of the hub."""
+        entry = self._entry
+        if self._services.config.on_exit == "deprovision" and entry.record.pending is not Pending.OBLITERATE:
+            if isinstance(decide(entry.record.condition, Request.DEPROVISION), Begin):
+                await self._operate(Request.DEPROVISION, new_op_id(), lambda w: operations.deprovision(w, "hub_ends"))
+        elif entry.record.state is State.PROVISIONED:
+            effect: _Effect = lambda w: operations.hibernate(w, force=True, reason="hub_ends")  # noqa: E731 - beside its twin above
+            await self._operate(Request.HIBERNATE, new_op_id(), effect)
+
+    def _work_outside_operation(self, request: Request) -> Work:
+        operation = Operation(new_op_id(), self._module_id, request, self._services.clock)
+        return Work(self._services, self._entry, operation, on_exit=self._on_exit, superseded=self._superseded)
+
+    def _release_if_done(self) -> None:
+        if not self._entry.tracked and not self.queued() and not self._services.closing:
+            self._registry.tell(Release(self._module_id))

@@ -1,0 +1,63 @@
+"""Deprovision: the data goes home, and only when its commit is verified, away from here."""
+
+from __future__ import annotations
+
+from hub.errors import ModhubError
+from hub.info import ModuleInfo
+from hub.lifecycle import Outcome, Pending, State
+from hub.operations.work import NO_PROCESS, Work
+
+
+async def deprovision(work: Work, reason: str = "deprovision") -> ModuleInfo:
+    """Stop a module's process, send its data home, delete it here.
+
+    Args:
+        work: the operation.
+        reason: why, for the log.
+
+    Returns:
+        The module, `unprovisioned`.
+
+    Raises:
+        ModhubError: the data could not be sent home; the module is crashed, its data dirty and kept, and the watchdog
+            tries again.
+    """
+    await work.begin(State.DEPROVISIONING, reason, pending=Pending.DEPROVISION)
+    try:
+        await _collect_garbage(work)
+        await work.stop_instance(force=True)
+        await send_home(work)
+    except ModhubError as error:
+        await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
+        raise
+    await work.advance(Outcome.DONE, "done", pending=None, port=None, last_error=None, **NO_PROCESS)
+    await work.clean_up()
+    return work.services.directory.describe(work.entry)
+
+
+async def send_home(work: Work) -> None:
+    """Commit the local data to the backend, then take it away from here.
+
+    Raises:
+        ModhubError: it was not committed, or could not be taken away; nothing is lost.
+    """
+    record = work.record
+    if record.dirty:
+        work.operation.step = "dehydrating"
+        base = await work.services.transfers.send(work.operation, record.base, keep_previous=record.suspect)
+        await work.note("committed", dirty=False, base=base, suspect=False)
+    await work.discard()
+
+
+async def _collect_garbage(work: Work) -> None:
+    """Ask the process to tidy up what need not travel. Whatever goes wrong here never blocks."""
+    instance = work.entry.instance
+    if instance is None or not instance.alive:
+        return
+    work.operation.step = "collecting garbage"
+    try:
+        await instance.collect_garbage()
+    except (RuntimeError, OSError, ModhubError) as error:
+        work.services.bus.publish(
+            "instance.hook_failed", work.module_id, work.operation.op_id, hook="gc", error=str(error) or repr(error)
+        )

@@ -1,0 +1,68 @@
+"""Provision: data from the backend, then a process on it; or nothing of either."""
+
+from __future__ import annotations
+
+from hub.errors import BackendError, LocalDataError, ModhubError
+from hub.info import ModuleInfo
+from hub.lifecycle import Outcome, State
+from hub.operations.work import NO_PROCESS, Work, as_asked, port_and_process
+
+
+async def provision(work: Work, kind: str | None) -> ModuleInfo:
+    """Bring a module from `unprovisioned` to `provisioned`.
+
+    Args:
+        work: the operation.
+        kind: kind asked for; `None` = the recorded one, else the default.
+
+    Returns:
+        The module.
+
+    Raises:
+        ProvisionFailed: its process did not become ready.
+        ModhubError: its data could not be had. Either way it is as it was before.
+    """
+    kept = work.record.dirty
+    reason = "provision_of_dirty_data" if kept else "provision"
+    await work.begin(State.PROVISIONING, reason, restarts=0, last_error=None)
+    try:
+        work.check_not_superseded()
+        if kept:
+            await _check_conflict(work)
+        else:
+            fetched = await work.services.transfers.fetch(work.operation, kind, work.services.config.default_kind)
+            # From here on a process may write: should the hub die now, this data is not thrown away.
+            await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True)
+        instance = await work.start_instance()
+    except ModhubError as error:
+        await _undo(work, error, kept=kept)
+        raise as_asked(work, error) from error.__cause__
+    await work.advance(Outcome.READY, "ready", dirty=True, pending=None, **port_and_process(instance))
+    return work.services.directory.describe(work.entry)
+
+
+async def _check_conflict(work: Work) -> None:
+    """Refuse when the backend moved on; where it can't be asked, the local data is the newest that there is.
+
+    A conflict that goes unseen here is caught by the conditional commit, before anything is overwritten.
+    """
+    try:
+        await work.services.transfers.check_base(work.operation, work.record.base)
+    except BackendError as error:
+        work.services.bus.publish("backend.unavailable", work.module_id, work.operation.op_id, error=str(error))
+
+
+async def _undo(work: Work, error: ModhubError, *, kept: bool) -> None:
+    """Leave nothing behind that this operation brought. Data that was here before stays as it is."""
+    if kept:
+        await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
+        return
+    try:
+        await work.discard()
+    except LocalDataError as failure:
+        error.add_note(str(failure))
+        # Still there: it stays tracked, and goes home like all dirty data.
+        await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
+        return
+    await work.advance(Outcome.FAILED, "failed", dirty=False, base=None, last_error=str(error), **NO_PROCESS)
+    await work.clean_up()

@@ -1,0 +1,105 @@
+"""Messages within the hub: what the watchdog's actors and the hub itself tell a module or the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from actors import Message, Ref, SystemMessage
+from hub.directory import Entry
+from hub.info import ModuleInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a decision was based on; a module drops an order if either has moved since.
+
+    Attributes:
+        epoch: number of the module's last start.
+        activity: its count of activities and operations.
+    """
+
+    epoch: int
+    activity: int
+
+    @classmethod
+    def on(cls, entry: Entry) -> Decided:
+        """Note what a decision about a module is based on."""
+        return cls(entry.epoch, entry.activity)
+
+    def stale(self, entry: Entry) -> bool:
+        """Tell whether the module has moved on since."""
+        return (entry.epoch, entry.activity) != (self.epoch, self.activity)
+
+
+@dataclass(frozen=True, slots=True)
+class Recover(Message[ModuleInfo | None]):
+    """Start the process of a crashed module again; or, `spent`, give it up and send its data home."""
+
+    module_id: str
+    decided: Decided
+    op_id: str
+    spent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SendHome(Message[ModuleInfo | None]):
+    """Deprovision for the hub's own reasons: idle, or a try that failed."""
+
+    module_id: str
+    decided: Decided
+    op_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishObliteration(Message[object]):
+    """Obliterate again what was not complete."""
+
+    module_id: str
+    decided: Decided
+    op_id: str
+
+
+Order = Recover | SendHome | FinishObliteration
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExited(SystemMessage[None]):
+    """An instance has ended."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillHung(SystemMessage[None]):
+    """An instance missed its liveness probes."""
+
+    module_id: str
+    epoch: int
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retire(SystemMessage[None]):
+    """The hub ends: come to rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Message[None]):
+    """A module's cell has nothing more to hold."""
+
+    module_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Supervise(Message[None]):
+    """A module got a cell: watch over it."""
+
+    module_id: str
+    cell: Ref[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginClosing(SystemMessage[tuple[Ref[Any], ...]]):
+    """Take no more operations; the reply is every module's cell that has to come to rest."""

@@ -1,0 +1,146 @@
+"""The watchdog's decisions as pure functions: when to restart, when to retry, who is idle, what a start resolves to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hub.lifecycle import Pending, State
+from hub.record import ModuleRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How often and how fast a crashed module is recovered.
+
+    Attributes:
+        limit: recoveries at the most within `period_s`; one more crash spends the budget.
+        period_s: the sliding window of the budget, seconds.
+        stable_after_s: a module that stayed up this long starts its backoff anew, seconds.
+    """
+
+    limit: int = 5
+    period_s: float = 60.0
+    stable_after_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What follows a crash: a recovery as number `attempt` of its series, or the end of the budget."""
+
+    spent: bool
+    attempt: int
+
+
+def plan_recovery(policy: RestartPolicy, crashes: Sequence[float], now: float) -> Recovery:
+    """Decide on a crash.
+
+    Args:
+        policy: the restart policy.
+        crashes: monotonic times of the earlier crashes of the module, oldest first.
+        now: monotonic time of this crash.
+
+    Returns:
+        The recovery. `attempt` counts from 0 and starts anew after a stable time.
+    """
+    recent = [t for t in crashes if now - t < policy.period_s]
+    if len(recent) >= policy.limit:
+        return Recovery(spent=True, attempt=len(recent))
+    attempt = 0
+    later = now
+    for crash in reversed(recent):
+        if later - crash >= policy.stable_after_s:
+            break
+        attempt += 1
+        later = crash
+    return Recovery(spent=False, attempt=attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class IdlePolicy:
+    """When unused modules go home; `None` = never.
+
+    Attributes:
+        provisioned_s: seconds without activity while provisioned.
+        hibernated_s: seconds since it was hibernated or last used.
+    """
+
+    provisioned_s: float | None = None
+    hibernated_s: float | None = None
+
+
+def is_idle(policy: IdlePolicy, record: ModuleRecord, idle_s: float) -> bool:
+    """Decide whether a module is to be sent home for lack of use.
+
+    Args:
+        policy: the time-outs.
+        record: the module.
+        idle_s: seconds since its last activity; an open connection is one.
+
+    Returns:
+        Whether it goes home.
+    """
+    if record.state is State.PROVISIONED:
+        limit = policy.provisioned_s
+    elif record.state is State.HIBERNATED:
+        limit = policy.hibernated_s
+    else:
+        return False
+    return limit is not None and idle_s >= limit
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a module interrupted in some state becomes.
+
+    Attributes:
+        state: the stable state it becomes.
+        keep_data: whether its local data stays; else it goes to the trash.
+        reason: one word for the log.
+    """
+
+    state: State
+    keep_data: bool
+    reason: str
+
+
+# For every state in which the end of a hub, or a defect in a module's actor, may find a module whose process is gone.
+# `dirty` decides where a state allows both: data on which a process has run is never thrown away.
+_RESOLUTIONS: dict[tuple[State, bool], Resolution] = {
+    (State.UNPROVISIONED, False): Resolution(State.UNPROVISIONED, keep_data=False, reason="nothing_held"),
+    (State.UNPROVISIONED, True): Resolution(State.UNPROVISIONED, keep_data=True, reason="dirty_data_kept"),
+    (State.PROVISIONING, False): Resolution(State.UNPROVISIONED, keep_data=False, reason="provision_undone"),
+    (State.PROVISIONING, True): Resolution(State.UNPROVISIONED, keep_data=True, reason="dirty_data_kept"),
+    (State.PROVISIONED, False): Resolution(State.CRASHED, keep_data=True, reason="process_gone"),
+    (State.PROVISIONED, True): Resolution(State.CRASHED, keep_data=True, reason="process_gone"),
+    (State.HIBERNATING, False): Resolution(State.HIBERNATED, keep_data=True, reason="stopped"),
+    (State.HIBERNATING, True): Resolution(State.HIBERNATED, keep_data=True, reason="stopped"),
+    (State.HIBERNATED, False): Resolution(State.HIBERNATED, keep_data=True, reason="unchanged"),
+    (State.HIBERNATED, True): Resolution(State.HIBERNATED, keep_data=True, reason="unchanged"),
+    (State.WAKING, False): Resolution(State.HIBERNATED, keep_data=True, reason="wake_undone"),
+    (State.WAKING, True): Resolution(State.HIBERNATED, keep_data=True, reason="wake_undone"),
+    # Clean in `deprovisioning` means that the commit was verified: deletion is all that was left to do.
+    (State.DEPROVISIONING, False): Resolution(State.UNPROVISIONED, keep_data=False, reason="deprovision_finished"),
+    (State.DEPROVISIONING, True): Resolution(State.CRASHED, keep_data=True, reason="deprovision_pending"),
+    (State.CRASHED, False): Resolution(State.CRASHED, keep_data=True, reason="unchanged"),
+    (State.CRASHED, True): Resolution(State.CRASHED, keep_data=True, reason="unchanged"),
+    # As `deprovisioning`: a recovery whose budget was spent sends the data home.
+    (State.RECOVERING, False): Resolution(State.UNPROVISIONED, keep_data=False, reason="sent_home"),
+    (State.RECOVERING, True): Resolution(State.CRASHED, keep_data=True, reason="recovery_interrupted"),
+    (State.OBLITERATING, False): Resolution(State.CRASHED, keep_data=True, reason="obliteration_pending"),
+    (State.OBLITERATING, True): Resolution(State.CRASHED, keep_data=True, reason="obliteration_pending"),
+}
+
+
+def resolve(record: ModuleRecord) -> Resolution:
+    """Decide what an interrupted module becomes, now that no process of it runs.
+
+    Args:
+        record: the module as last journalled.
+
+    Returns:
+        The resolution; it leads to a stable state for every state.
+    """
+    if record.pending is Pending.OBLITERATE:
+        return Resolution(State.CRASHED, keep_data=True, reason="obliteration_pending")
+    return _RESOLUTIONS[record.state, record.dirty]

@@ -1,0 +1,138 @@
+"""The registry: resolves the name of a module to its cell and forwards, and never waits.
+
+A module has a cell only while there is something to do or to hold: ten thousand hibernated ones are rows and entries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pykka
+
+from actors import Actor, OneForOne, Ref
+from hub.config import check_module_id
+from hub.directory import Entry
+from hub.errors import HubClosed, ModhubError, ModuleNotFound, UnknownKind
+from hub.events import Event
+from hub.info import ModuleInfo
+from hub.lifecycle import State
+from hub.messages import Describe, DescribeOperation, ListModules, Provision, Subscribe, Touch
+from hub.module import REQUESTS, Module
+from hub.orders import BeginClosing, KillHung, Release, Supervise
+from hub.services import Services
+
+
+class Registry(Actor):
+    """Takes every message for the hub."""
+
+    domain_errors = (ModhubError,)
+    mailbox_capacity = 100_000
+
+    def __init__(self, services: Services, supervision: OneForOne, watchdog: Ref[Any]) -> None:
+        super().__init__()
+        self._services = services
+        self._watchdog = watchdog
+        self._supervision = supervision
+        self._cells: dict[str, Ref[Module]] = {}
+        self._made = 0
+
+    def on_receive(self, message: Any) -> Any:
+        """Answer what needs no module, forward the rest to the module's cell."""
+        directory = self._services.directory
+        match message:
+            case Describe(module_id):
+                return directory.describe(self._find(module_id))
+            case ListModules():
+                return self._list()
+            case DescribeOperation(op_id):
+                return self._services.ledger.find(op_id).info()
+            case Touch(module_id):
+                return self._touch(module_id)
+            case Subscribe(subscriber):
+                return self._subscribe(subscriber)
+            case Release(module_id):
+                return self._release(module_id)
+            case KillHung(module_id):
+                return self.forward(self._cells[module_id]) if module_id in self._cells else None
+            case BeginClosing():
+                return self._begin_closing()
+            case _ if type(message) in REQUESTS:
+                return self._forward(message)
+            case _:
+                raise TypeError(f"the registry takes no {type(message).__name__}; its messages are in hub.messages")
+
+    def _find(self, module_id: str) -> Entry:
+        entry = self._services.directory.find(check_module_id(module_id))
+        if entry is None or not (entry.tracked or self._has_queue(module_id)):
+            raise ModuleNotFound(f"the hub tracks no module {module_id!r}", hint="provision it first")
+        return entry
+
+    def _has_queue(self, module_id: str) -> bool:
+        cell = self._cells.get(module_id)
+        return cell is not None and cell.inspect().queued > 0
+
+    def _list(self) -> tuple[ModuleInfo, ...]:
+        directory = self._services.directory
+        return tuple(directory.describe(e) for e in sorted(directory.tracked(), key=lambda e: e.record.module_id))
+
+    def _touch(self, module_id: str) -> ModuleInfo:
+        entry = self._find(module_id)
+        # Elsewhere it would only make the watchdog's pending decisions stale.
+        if entry.record.state in {State.PROVISIONED, State.HIBERNATED}:
+            self._services.directory.touch(entry)
+        return self._services.directory.describe(entry)
+
+    def _subscribe(self, subscriber: pykka.ActorRef[Any]) -> None:
+        bus = self._services.bus
+
+        def deliver(event: Event) -> None:
+            try:
+                subscriber.tell(event)
+            except pykka.ActorDeadError:
+                bus.unsubscribe(deliver)
+
+        bus.subscribe(deliver)
+
+    def _forward(self, message: Any) -> Any:
+        module_id = check_module_id(message.module_id)
+        if self._services.closing:
+            raise HubClosed(f"{REQUESTS[type(message)]} of module {module_id!r} was not started: the hub is closing")
+        kinds = self._services.config.kinds
+        if isinstance(message, Provision) and message.kind is not None and message.kind not in kinds:
+            raise UnknownKind(f"{message.kind!r} is no kind", hint=f"configured: {', '.join(sorted(kinds))}")
+        return self.forward(self._cell(module_id))
+
+    def _cell(self, module_id: str) -> Ref[Module]:
+        cell = self._cells.get(module_id)
+        if cell is None or not cell.is_alive():
+            # Numbered: a cell that was just let go may still be on its way out.
+            self._made += 1
+            name = f"module/{module_id}#{self._made}"
+            cell = self._cells[module_id] = self.system.spawn(
+                Module, module_id, self._services, self.actor_ref, name=name, supervision=self._supervision
+            )
+            self._watchdog.tell(Supervise(module_id, cell))
+        return cell
+
+    def _release(self, module_id: str) -> None:
+        cell = self._cells.get(module_id)
+        if cell is None:
+            return
+        info = cell.inspect()
+        entry = self._services.directory.find(module_id)
+        # Everything for a module comes through here, so nothing can arrive between this look and the stop.
+        if info.queued or info.system_queued or (entry is not None and entry.tracked):
+            return
+        if info.current is not None:  # at the end of its handler, or at the beginning of the next: look again
+            self.after(0, Release(module_id))
+            return
+        del self._cells[module_id]
+        self._services.directory.drop(module_id)
+        cell.stop(block=False)
+
+    def _begin_closing(self) -> tuple[Ref[Any], ...]:
+        self._services.closing = True
+        if self._services.config.on_exit == "deprovision":
+            for entry in list(self._services.directory.tracked()):
+                self._cell(entry.record.module_id)
+        return tuple(self._cells.values())

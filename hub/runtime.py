@@ -1,0 +1,201 @@
+"""The start and the end of a hub on an event loop: lock, journal, leftovers, actors; and all of it back again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import pykka
+
+from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
+from hub.config import HubConfig
+from hub.directory import Directory
+from hub.errors import InvalidConfig, ModhubError
+from hub.events import Event, EventBus
+from hub.instance import LocalRunner
+from hub.instance.ports import PortAllocator
+from hub.instance.process import kill_leftovers
+from hub.journal import Journal
+from hub.layout import Layout
+from hub.lifecycle import State
+from hub.operation import Ledger, Phase
+from hub.orders import BeginClosing, Retire
+from hub.plugins import Plugin, load_plugins
+from hub.registry import Registry
+from hub.resolution import resolve_modules
+from hub.services import Services
+from hub.transfers import Transfers
+from hub.watchdog import Consider, IdleSweep, Liveness, Observed, StallWatch, Watchdog
+from hub.workers import Workers
+
+# A module's actor that fails more often than this is parked: by then its defect is none that goes away.
+_MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
+_HUB_SUPERVISION = OneForOne(intensity=10, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
+_STATE_CHANGES = frozenset({"module.transition", "module.resolved"})
+
+_log = logging.getLogger("modhub")
+
+
+@dataclass(frozen=True, slots=True)
+class _Actors:
+    registry: Ref[Registry]
+    watchdog: Ref[Watchdog]
+
+
+class Runtime:
+    """A hub while it runs: an asynchronous context manager, entered once, on the loop that is to run it.
+
+    Args:
+        config: the configuration.
+        plugins: plugins beyond the installed ones.
+    """
+
+    def __init__(self, config: HubConfig, plugins: Sequence[Plugin] = ()) -> None:
+        self._config = config
+        self._plugins = plugins
+        self._stack = contextlib.AsyncExitStack()
+        self._bus = EventBus()
+        self._services: Services
+        self._actors: _Actors
+
+    @property
+    def registry(self) -> Ref[Registry]:
+        """The registry, to which every message goes."""
+        return self._actors.registry
+
+    async def __aenter__(self) -> Self:
+        started = time.monotonic()
+        try:
+            modules = await self._start()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stack.aclose()
+            raise
+        duration_ms = round((time.monotonic() - started) * 1000, 3)
+        self._bus.publish("hub.started", pid=os.getpid(), modules=modules, duration_ms=duration_ms)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del kind, error, trace
+        started = time.monotonic()
+        self._bus.publish("hub.stopping", on_exit=self._config.on_exit)
+        # A host that is being cancelled still wants its tenants' servers to stop in good order.
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._retire()
+            finally:
+                await self._stack.aclose()
+        self._bus.publish("hub.stopped", duration_ms=round((time.monotonic() - started) * 1000, 3))
+
+    async def _start(self) -> int:
+        """Start everything; each step leaves on the stack how it is undone. Returns the number of modules."""
+        config = self._config
+        layout = Layout(config.data_dir)
+        workers = Workers(transfers=config.max_transfers)
+        self._stack.push_async_callback(_off_loop, workers.close)
+        await workers.run(layout.make)
+        await workers.run(layout.lock)
+        self._stack.callback(layout.unlock)
+        journal = Journal(layout.journal)
+        records = await workers.run(journal.open)
+        self._stack.push_async_callback(_off_loop, journal.close)
+
+        loop = asyncio.get_running_loop()
+        directory = Directory(layout, loop.time)
+        ports = PortAllocator(config.ports)
+        services = self._services = Services(
+            config=config,
+            layout=layout,
+            journal=journal,
+            directory=directory,
+            ledger=Ledger(),
+            bus=self._bus,
+            workers=workers,
+            transfers=Transfers(config.backend, journal.hub_id, layout, workers, self._bus),
+            runner=LocalRunner(journal.hub_id, ports, workers),
+            starts=anyio.CapacityLimiter(config.max_starts),
+            clock=loop.time,
+        )
+        for pid, command in await workers.run(kill_leftovers, journal.hub_id):
+            self._bus.publish("hub.orphan_killed", pid=pid, command=command)
+        await resolve_modules(services, records)
+        try:
+            await workers.run(layout.clear_temporary)
+        except OSError as error:
+            raise InvalidConfig(
+                f"data_dir = {str(layout.root)!r} can't be cleared of temporary files: {error}"
+            ) from error
+
+        stall_watch = StallWatch(loop, config.stall_threshold, self._bus.stalled)
+        stall_watch.start()
+        self._stack.callback(stall_watch.close)
+        await self._start_actors(services)
+        return sum(1 for _ in directory.tracked())
+
+    async def _start_actors(self, services: Services) -> None:
+        system = await self._stack.enter_async_context(
+            ActorSystem("modhub", on_failure=self._on_failure, on_dead_letter=self._on_dead_letter)
+        )
+        watchdog = system.spawn(Watchdog, services, name="watchdog", supervision=_HUB_SUPERVISION)
+        registry = system.spawn(
+            Registry, services, _MODULE_SUPERVISION, watchdog, name="registry", supervision=_HUB_SUPERVISION
+        )
+        self._actors = _Actors(registry, watchdog)
+
+        def tell_watchdog(event: Event) -> None:
+            if event.name in _STATE_CHANGES:
+                with contextlib.suppress(pykka.ActorDeadError):
+                    watchdog.tell(Observed(event))
+
+        self._bus.subscribe(tell_watchdog)
+        self._stack.callback(self._bus.unsubscribe, tell_watchdog)
+        for entry in services.directory.tracked():
+            if entry.record.state is not State.HIBERNATED:
+                watchdog.tell(Consider(entry.record.module_id))
+        system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
+        system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
+        load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
+
+    async def _retire(self) -> None:
+        """Refuse what is new, end what only transfers here, and bring every module to rest."""
+        cells: tuple[Ref[Any], ...] = await self.registry.ask_async(BeginClosing())
+        for entry in self._services.directory.tracked():
+            if entry.operation is not None:
+                entry.operation.cancel("the hub closes", Phase.HYDRATING)
+        outcomes = await asyncio.gather(*(cell.ask_async(Retire()) for cell in cells), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, ModhubError | pykka.ActorDeadError):
+                _log.error("a module did not come to rest", exc_info=outcome)
+        # What is left has a defect, or a process that would not go: nothing outlives the hub.
+        for entry in self._services.directory.tracked():
+            if entry.instance is not None:
+                await entry.instance.kill()
+                entry.instance = None
+
+    def _on_failure(self, failure: ActorFailure) -> None:
+        self._bus.publish(
+            "hub.actor_failed",
+            actor=failure.ref.name,
+            error=repr(failure.error),
+            traceback="".join(traceback.format_exception(failure.error)),
+            restarts=failure.ref.inspect().restarts,
+        )
+
+    def _on_dead_letter(self, letter: DeadLetter) -> None:
+        _log.debug("dead letter: %s to %s (%s)", type(letter.message).__name__, letter.actor, letter.reason)
+
+
+async def _off_loop(close: Any) -> None:
+    """Join threads on a thread of their own: what they still do may need the loop, and must not stall it."""
+    await asyncio.get_running_loop().run_in_executor(None, close)

@@ -1,0 +1,47 @@
+"""What the hub's actors share: made once by the hub, handed to each."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from hub.config import HubConfig
+from hub.directory import Directory
+from hub.events import EventBus
+from hub.instance import InstanceRunner
+from hub.journal import Journal
+from hub.layout import Layout
+from hub.operation import Ledger
+from hub.transfers import Transfers
+from hub.workers import Workers
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """The hub's parts, as its actors use them.
+
+    Attributes:
+        starts: slots for processes that are starting, fleet-wide; a module holds one only while it starts.
+        epochs: numbers of starts; no two starts of this hub have the same.
+        closing: set once; from then on operations are refused.
+        wall_clock: seconds since the epoch, for what people read.
+    """
+
+    config: HubConfig
+    layout: Layout
+    journal: Journal
+    directory: Directory
+    ledger: Ledger
+    bus: EventBus
+    workers: Workers
+    transfers: Transfers
+    runner: InstanceRunner
+    starts: anyio.CapacityLimiter
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float] = time.time
+    epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    closing: bool = False

@@ -1,0 +1,214 @@
+"""The hub's way to the backend: hydration, dehydration and erasure of a module, with the hub's own errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from backends import (
+    BackendsError,
+    Dehydrated,
+    Erased,
+    Head,
+    HeadConflict,
+    LocalDiskError,
+    RemoteModule,
+    SourceChanged,
+    Tombstoned,
+    TransferCancelled,
+    UnsupportedFile,
+    open_store,
+)
+from hub.errors import BackendError, DataConflict, InvalidState, KindMismatch, LocalDataError, OperationCancelled
+from hub.events import EventBus
+from hub.layout import Layout
+from hub.operation import Operation, Phase
+from hub.workers import Workers
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A module's data, in place.
+
+    Attributes:
+        kind: kind that it belongs to.
+        base: identity of the head that it grew from.
+    """
+
+    kind: str
+    base: str
+
+
+class Transfers:
+    """Transfers between the hub's directories and one backend."""
+
+    def __init__(self, uri: str, hub_id: str, layout: Layout, workers: Workers, bus: EventBus) -> None:
+        self.store = open_store(uri)
+        self._hub_id = hub_id
+        self._layout = layout
+        self._workers = workers
+        self._bus = bus
+
+    def _remote(self, module_id: str) -> RemoteModule:
+        return RemoteModule(self.store, module_id, owner=self._hub_id)
+
+    async def check(self) -> None:
+        """Find out whether the backend can be used now.
+
+        Raises:
+            BackendError: it can't.
+        """
+        with _translated("backend"):
+            await self._workers.run(self.store.check)
+
+    async def fetch(self, operation: Operation, kind: str | None, default_kind: str) -> Fetched:
+        """Take a module in the backend and bring its data into place.
+
+        Args:
+            operation: the operation that it belongs to.
+            kind: kind asked for; `None` = whatever it is.
+            default_kind: kind of a module that has none recorded.
+
+        Returns:
+            What was fetched.
+
+        Raises:
+            KindMismatch: its data belongs to another kind; nothing was changed.
+            ModhubError: the backend, the local disk or a cancellation ended it; there is no local data.
+        """
+        module_id = operation.module_id
+        started = time.monotonic()
+
+        def work() -> tuple[Head, int, int]:
+            remote = self._remote(module_id)
+            head = remote.read_head()
+            recorded = head.kind if head is not None and head.manifest is not None else None
+            if recorded is not None and kind is not None and recorded != kind:
+                raise KindMismatch(f"module {module_id!r} is of kind {recorded!r}, not {kind!r}")
+            head = remote.claim(head, recorded or kind or default_kind)
+            self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
+            hydrated = remote.hydrate(
+                head,
+                self._layout.data(module_id),
+                scratch=self._layout.scratch_of(module_id),
+                index=self._layout.index(module_id),
+                progress=operation.on_progress,
+                cancelled=operation.cancelled,
+            )
+            return head, hydrated.bytes, hydrated.files
+
+        head, size, files = await self._run(operation, Phase.HYDRATING, work)
+        self._bus.publish(
+            "hydration.completed",
+            module_id,
+            operation.op_id,
+            bytes=size,
+            files=files,
+            duration_ms=_milliseconds_since(started),
+        )
+        return Fetched(head.kind, head.identity)
+
+    async def check_base(self, operation: Operation, base: str | None) -> None:
+        """Make sure that the backend still holds what the local dirty data grew from.
+
+        Raises:
+            DataConflict: it holds something else.
+            BackendError: it can't be asked.
+        """
+        await self._run(operation, Phase.HYDRATING, lambda: self._head_of(operation.module_id, base))
+
+    def _head_of(self, module_id: str, base: str | None) -> Head:
+        head = self._remote(module_id).read_head()
+        if head is None or head.tombstone or head.identity != base:
+            found = "nothing" if head is None else "an obliteration" if head.tombstone else f"{head.identity}"
+            raise DataConflict(
+                f"module {module_id!r}: local data grew from {base}, the backend now holds {found}",
+                hint="both are kept: copy what is needed from the data directory, then obliterate one side",
+            )
+        return head
+
+    async def send(self, operation: Operation, base: str | None, *, keep_previous: bool) -> str:
+        """Send a module's data home and have the commit verified.
+
+        Args:
+            operation: the operation that it belongs to.
+            base: identity of the head that the data grew from.
+            keep_previous: whether the manifest before it is kept beside the new one.
+
+        Returns:
+            Identity of the new head.
+
+        Raises:
+            ModhubError: it was not committed; the local data and the previous commit are as they were.
+        """
+        module_id = operation.module_id
+        started = time.monotonic()
+
+        def work() -> Dehydrated:
+            return self._remote(module_id).dehydrate(
+                self._head_of(module_id, base),
+                self._layout.data(module_id),
+                index=self._layout.index(module_id),
+                keep_previous=keep_previous,
+                progress=operation.on_progress,
+                cancelled=operation.cancelled,
+            )
+
+        sent = await self._run(operation, Phase.DEHYDRATING, work)
+        self._bus.publish(
+            "dehydration.completed",
+            module_id,
+            operation.op_id,
+            bytes=sent.stats.bytes,
+            files=sent.stats.files,
+            uploaded_bytes=sent.stats.bytes_sent,
+            duration_ms=_milliseconds_since(started),
+        )
+        return sent.head.identity
+
+    async def erase(self, operation: Operation) -> Erased:
+        """Delete everything that the backend holds of a module, proven by listing.
+
+        Raises:
+            ModhubError: something is left, or may be.
+        """
+        return await self._run(operation, Phase.OTHER, self._remote(operation.module_id).erase)
+
+    async def _run(self, operation: Operation, phase: Phase, work: Callable[[], T]) -> T:
+        operation.phase = phase
+        try:
+            with _translated(operation.module_id, operation):
+                return await self._workers.transfer(operation, work)
+        finally:
+            operation.phase = Phase.OTHER
+
+
+@contextmanager
+def _translated(subject: str, operation: Operation | None = None) -> Generator[None]:
+    """Turn the errors of `backends` into the hub's."""
+    try:
+        yield
+    except TransferCancelled as error:
+        reason = operation.cancel_reason if operation else ""
+        raise OperationCancelled(f"{subject}: {reason or 'the transfer was cancelled'}") from error
+    except HeadConflict as error:
+        raise DataConflict(f"{subject}: {error}", hint="another hub wrote meanwhile; the local data is kept") from error
+    except Tombstoned as error:
+        raise InvalidState(
+            f"{subject}: an obliteration was begun and is not complete", hint="obliterate it again"
+        ) from error
+    except (LocalDiskError, SourceChanged, UnsupportedFile) as error:
+        raise LocalDataError(f"{subject}: {error}", hint=error.hint) from error
+    except BackendsError as error:
+        raise BackendError(f"{subject}: {error}", hint=error.hint) from error
+    except OSError as error:
+        raise LocalDataError(f"{subject}: {error}") from error
+
+
+def _milliseconds_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)

@@ -1,0 +1,94 @@
+"""Who is unused: one look at all connections, then the modules past their time-out are sent home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from actors import Actor, Message
+from hub.directory import Entry
+from hub.errors import BackendError
+from hub.instance import procfs
+from hub.instance.output import rotate
+from hub.lifecycle import State
+from hub.messages import new_op_id
+from hub.orders import Decided, SendHome
+from hub.policy import IdlePolicy, is_idle
+from hub.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep(Message[None]):
+    """Look now."""
+
+
+class IdleSweep(Actor):
+    """Looks at every provisioned module at intervals: activity, idleness, length of its log."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        config = services.config
+        self._policy = IdlePolicy(config.idle_timeout, config.hibernated_timeout)
+
+    def on_start(self) -> None:
+        """Begin."""
+        self.after(self._services.config.sweep_interval, Sweep())
+
+    async def on_receive(self, message: Any) -> None:
+        """Sweep once, and plan the next."""
+        assert isinstance(message, Sweep)
+        try:
+            await self._sweep()
+        finally:
+            self.after(self._services.config.sweep_interval, Sweep())
+
+    async def _sweep(self) -> None:
+        directory = self._services.directory
+        provisioned = directory.provisioned()
+        if provisioned:
+            await self._count_connections(provisioned)
+            await self._services.workers.run(self._rotate_logs, [e.record.module_id for e in provisioned])
+        idle = self._find_idle(provisioned)
+        if not idle:
+            return
+        try:
+            await self._services.transfers.check()
+        except BackendError as error:
+            # Stopped, it could be neither served nor sent home.
+            self._services.bus.publish("backend.unavailable", error=str(error))
+            return
+        registry = self.system.get("registry")
+        assert registry is not None, "the registry ends after the sweep"
+        for entry, decided, idle_s in idle:
+            module_id = entry.record.module_id
+            self._services.bus.publish(
+                "module.idle", module_id, idle_s=round(idle_s, 3), state=entry.record.state.value
+            )
+            registry.tell(SendHome(module_id, decided, new_op_id(), "idle"))
+
+    async def _count_connections(self, provisioned: list[Entry]) -> None:
+        """Count every module with a connection as active; the hub's own probes are none."""
+        own = {e.record.module_id: e.probes for e in provisioned}
+        ports = {e.instance.port for e in provisioned if e.instance is not None}
+        counts = await self._services.workers.run(procfs.connections_by_port, ports)
+        for entry in provisioned:
+            probes = max(own[entry.record.module_id], entry.probes)
+            if entry.instance is not None and counts.get(entry.instance.port, 0) > probes:
+                self._services.directory.touch(entry)
+
+    def _find_idle(self, provisioned: list[Entry]) -> list[tuple[Entry, Decided, float]]:
+        directory = self._services.directory
+        entries = provisioned if self._policy.provisioned_s is not None else []
+        if self._policy.hibernated_s is not None:
+            entries = [*entries, *(e for e in directory.tracked() if e.record.state is State.HIBERNATED)]
+        found: list[tuple[Entry, Decided, float]] = []
+        for entry in entries:
+            idle_s = directory.idle_s(entry)
+            if entry.operation is None and is_idle(self._policy, entry.record, idle_s):
+                found.append((entry, Decided.on(entry), idle_s))
+        return found
+
+    def _rotate_logs(self, module_ids: list[str]) -> None:
+        for module_id in module_ids:
+            rotate(self._services.layout.log(module_id), self._services.config.log_max_bytes)

@@ -1,0 +1,162 @@
+"""The watchdog: decides what follows a crash or an unfinished intent, and tells the module; it touches nothing itself."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from actors import Actor, Backoff, Message, Ref, Terminated, TimerHandle
+from hub.directory import Entry
+from hub.events import Event
+from hub.lifecycle import Pending, State
+from hub.messages import new_op_id
+from hub.orders import Decided, FinishObliteration, Order, Recover, SendHome, Supervise
+from hub.policy import RestartPolicy, plan_recovery
+from hub.resolution import resolved
+from hub.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Observed(Message[None]):
+    """An event of the bus."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Consider(Message[None]):
+    """Look at a module as it is now: at the start of the hub there were no events yet."""
+
+    module_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due(Message[None]):
+    """The time for an order has come."""
+
+    order: Order
+
+
+class Watchdog(Actor):
+    """Supervises every module: its process after a crash, its unfinished intents, and its actor."""
+
+    mailbox_capacity = 1_000_000
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        config = services.config
+        self._services = services
+        self._policy = RestartPolicy(config.restart_limit, config.restart_period, config.stable_after)
+        self._restarts = Backoff(base_s=config.restart_delay, max_s=config.restart_delay_max)
+        self._retries = Backoff(first_s=config.retry_delay, base_s=2 * config.retry_delay, max_s=config.retry_delay_max)
+        self._crashes: dict[str, list[float]] = {}
+        self._attempts: dict[str, int] = {}
+        self._timers: dict[str, TimerHandle] = {}
+        self._cells: dict[str, tuple[str, Ref[Any]]] = {}
+
+    def on_receive(self, message: Any) -> Any:
+        """Take an event, a due order or the end of a module's actor."""
+        match message:
+            case Observed(Event(module_id=str(module_id))) | Consider(module_id):
+                return self._consider(module_id)
+            case Due(order):
+                self._timers.pop(order.module_id, None)
+                return self._registry().tell(order)
+            case Supervise(module_id, cell):
+                self._cells[cell.actor_urn] = (module_id, cell)
+                return self.watch(cell)
+            case Terminated(ref, reason, error):
+                module_id, _ = self._cells.pop(ref.actor_urn)
+                return self._park(module_id, error) if reason == "failed" else None
+            case _:
+                return super().on_receive(message)
+
+    def _registry(self) -> Ref[Any]:
+        registry = self.system.get("registry")
+        assert registry is not None, "the registry ends after the watchdog"
+        return registry
+
+    def _consider(self, module_id: str) -> None:
+        """Decide what follows from the state that a module is in now; what was planned before is off."""
+        if (timer := self._timers.pop(module_id, None)) is not None:
+            timer.cancel()
+        entry = self._services.directory.find(module_id)
+        if entry is None or not entry.tracked:
+            self._crashes.pop(module_id, None)
+            self._attempts.pop(module_id, None)
+            return
+        record = entry.record
+        if not record.state.stable or record.parked:
+            return
+        if record.pending is Pending.OBLITERATE:
+            self._retry(entry, FinishObliteration(module_id, Decided.on(entry), new_op_id()))
+        elif record.pending is Pending.DEPROVISION or (record.state is State.UNPROVISIONED and record.dirty):
+            self._retry(entry, SendHome(module_id, Decided.on(entry), new_op_id(), "retry"))
+        elif record.state is State.CRASHED:
+            self._recover(entry)
+        else:
+            self._attempts.pop(module_id, None)
+
+    def _recover(self, entry: Entry) -> None:
+        module_id, bus = entry.record.module_id, self._services.bus
+        crashes = self._crashes.setdefault(module_id, [])
+        now = self._services.clock()
+        plan = plan_recovery(self._policy, crashes, now)
+        crashes.append(now)
+        del crashes[: -self._policy.limit - 1]
+        if plan.spent:
+            crashes.clear()
+            bus.publish(
+                "module.restart.exhausted", module_id, restarts=self._policy.limit, period_s=self._policy.period_s
+            )
+            delay = 0.0
+        else:
+            delay = self._restarts.delay(plan.attempt + 1, random.random)
+            bus.publish(
+                "module.restart.scheduled", module_id, delay_ms=round(delay * 1000, 3), attempt=plan.attempt + 1
+            )
+        self._schedule(delay, Recover(module_id, Decided.on(entry), new_op_id(), plan.spent))
+
+    def _retry(self, entry: Entry, order: Order) -> None:
+        module_id = entry.record.module_id
+        attempt = self._attempts[module_id] = self._attempts.get(module_id, 0) + 1
+        delay = self._retries.delay(attempt, random.random)
+        operation = "obliterate" if isinstance(order, FinishObliteration) else "deprovision"
+        self._services.bus.publish(
+            "module.retry.scheduled", module_id, delay_ms=round(delay * 1000, 3), attempt=attempt, operation=operation
+        )
+        self._schedule(delay, order)
+
+    def _schedule(self, delay_s: float, order: Order) -> None:
+        if delay_s <= 0:
+            self._registry().tell(order)
+        else:
+            self._timers[order.module_id] = self.after(delay_s, Due(order))
+
+    async def _park(self, module_id: str, error: Exception | None) -> None:
+        """Put a module aside whose actor failed too often: visibly, until a person's operation finds it.
+
+        Its actor is gone, so this is the one place where another actor writes its entry.
+        """
+        services = self._services
+        entry = services.directory.find(module_id)
+        if entry is None:
+            return
+        entry.operation = None
+        record = resolved(entry.record, services.wall_clock())
+        if record.tracked:
+            reason = f"its actor failed too often: {error}"
+            record = msgspec.structs.replace(record, state=State.CRASHED, parked=True, last_error=reason)
+        from_state = entry.record.state
+        services.directory.put(record)
+        instance, entry.instance = entry.instance, None
+        if instance is not None:
+            await instance.kill()
+        await services.journal.write(record)
+        services.bus.publish(
+            "module.resolved", module_id, from_state=from_state.value, to_state=record.state.value, reason="parked"
+        )
+        services.bus.publish("module.parked", module_id, reason=record.last_error or "")
