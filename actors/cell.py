@@ -64,6 +64,7 @@ class Cell(Mailbox):
         name: str,
         context: Context,
         actor_class: type[Actor],
+        *,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         supervision: OneForOne | None,
@@ -123,6 +124,7 @@ class Cell(Mailbox):
         user = self.user
         loop = self.dispatcher.loop
         on_receive = behaviour.on_receive
+        handle_proxy = behaviour._handle_receive  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # pykka's
         self.draining = True
         try:
             for _ in range(self.system.drain_budget):
@@ -141,7 +143,7 @@ class Cell(Mailbox):
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
                     continue
-                message = envelope.message
+                message: object = envelope.message
                 kind = type(message)
                 envelope.state = STARTED
                 if kind is StopRequest:
@@ -149,10 +151,7 @@ class Cell(Mailbox):
                     return
                 self.current = envelope
                 try:
-                    if kind in PROXY_MESSAGES:
-                        result = behaviour._handle_receive(message)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # pykka's
-                    else:
-                        result = on_receive(message)
+                    result: object = handle_proxy(message) if kind in PROXY_MESSAGES else on_receive(message)
                 except BaseException as error:  # one actor's SystemExit must not end the others
                     goes_on = self._raised(error)
                     if isinstance(error, KeyboardInterrupt):
@@ -176,7 +175,7 @@ class Cell(Mailbox):
             self.scheduled = True
             self.enter()
 
-    def start_task(self, awaitable: Awaitable[Any]) -> None:
+    def start_task(self, awaitable: Any) -> None:
         """Run an asynchronous handler or hook; the actor takes no other message until it has ended."""
         self.scheduled = True
         task = self.dispatcher.loop.create_task(_guarded(self.name, awaitable), name=self.name)

@@ -42,7 +42,7 @@ def _run_hook(cell: Cell, hook: Hook) -> None:
     cell.draining = True
     try:
         result = hook()
-    except BaseException as error:  # noqa: BLE001 # one actor's SystemExit must not end the others
+    except BaseException as error:  # one actor's SystemExit must not end the others
         cell.draining = False
         _hook_ended(cell, error)
         if isinstance(error, KeyboardInterrupt):
@@ -161,7 +161,7 @@ def _restart(cell: Cell, error: Exception, interrupted: object | None) -> None:
     cell.draining = True
     try:
         cell.make_behaviour()
-    except BaseException as failure:  # noqa: BLE001 # as in _run_hook
+    except BaseException as failure:  # as in _run_hook
         cell.draining = False
         _hook_ended(cell, failure)
         if isinstance(failure, KeyboardInterrupt):

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random as chance
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import Context, copy_context
 from dataclasses import fields
 from itertools import count
@@ -96,7 +96,7 @@ class ActorSystem:
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         on_failure: Callable[[ActorFailure], None] | None = None,
         random: Callable[[], float] = chance.random,
-    ) -> Iterator[Self]:
+    ) -> Generator[Self]:
         """Run a system on an event loop of its own, in a thread that is joined on leaving. Parameters as the class's.
 
         Yields:
@@ -111,8 +111,8 @@ class ActorSystem:
             random=random,
         )
         with start_blocking_portal(name=name) as portal:
-            entered: AbstractContextManager[Self] = portal.wrap_async_context_manager(system)
-            with entered:
+            entered: AbstractAsyncContextManager[ActorSystem, None] = system
+            with portal.wrap_async_context_manager(entered):
                 yield system
 
     async def __aenter__(self) -> Self:
@@ -212,7 +212,9 @@ class ActorSystem:
         name = name if name is not None else f"{actor_class.__name__}-{serial}"
         if name in self._cells:  # before the constructor can have an effect; decided below
             raise DuplicateName(name, self.name)
-        cell = Cell(self, serial, name, self._context.copy(), actor_class, args, kwargs, supervision)
+        cell = Cell(
+            self, serial, name, self._context.copy(), actor_class, args=args, kwargs=kwargs, supervision=supervision
+        )
         cell.make_behaviour()
         with dispatcher.lock:
             if not self._running:
