@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import life
 from actors.actor import Actor
-from actors.errors import ActorError, HandlerCancelled, NothingToForward, UnhandledMessage
+from actors.errors import NothingToForward, UnhandledMessage
 from actors.inspection import ActorInfo, ActorState
 from actors.mailbox import Mailbox, expire
 from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
@@ -178,7 +177,7 @@ class Cell(Mailbox):
     def start_task(self, awaitable: Any) -> None:
         """Run an asynchronous handler or hook; the actor takes no other message until it has ended."""
         self.scheduled = True
-        task = self.dispatcher.loop.create_task(_guarded(self.name, awaitable), name=self.name)
+        task = self.dispatcher.loop.create_task(life.guarded(self.name, awaitable), name=self.name)
         self.task = task
         task.add_done_callback(self._finished, context=self.context)
         if self.killed:
@@ -314,55 +313,3 @@ class Cell(Mailbox):
             started_at=self.started_at,
             last_error=None if self.last_error is None else repr(self.last_error),
         )
-
-    def put(self, envelope: Any, /) -> None:
-        """Take an envelope of pykka's own; its refs use it, ours do not."""
-        own = Envelope(envelope.message)
-        if envelope.reply_to is not None:
-            own.reply = _PykkaReply(envelope.reply_to)
-        refusal = self.deliver(own)
-        if refusal is not None:
-            if own.reply is None:
-                raise refusal
-            own.reply.set_exception(refusal)
-
-    def get(self) -> Any:
-        """Refuse: nobody takes messages from a cell.
-
-        Raises:
-            ActorError: Always.
-        """
-        raise ActorError("A cell hands its messages to its behaviour itself. Use ask or tell to talk to the actor.")
-
-    def empty(self) -> bool:
-        """Tell whether no message waits."""
-        return not self.user and not self.urgent
-
-
-class _PykkaReply:
-    """A pykka future as the target of an answer."""
-
-    __slots__ = ("_done", "_future")
-
-    def __init__(self, future: Any) -> None:
-        self._future = future
-        self._done = False
-
-    def done(self) -> bool:
-        return self._done
-
-    def set_result(self, result: Any, /) -> None:
-        self._done = True
-        self._future.set(result)
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        self._done = True
-        self._future.set_exception((type(exception), exception, exception.__traceback__))
-
-
-async def _guarded(name: str, awaitable: Awaitable[Any]) -> Any:
-    try:
-        return await awaitable
-    except SystemExit as error:
-        # asyncio would re-raise it out of the loop, and with it end every other actor.
-        raise HandlerCancelled(name, error) from error

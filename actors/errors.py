@@ -58,10 +58,6 @@ class ActorCrashed(ActorError):
         )
         self.__cause__ = cause
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A cause is not pickled: its class may be unknown to the reader, and its text stands in ours.
-        return super().__reduce__()
-
 
 class HandlerCancelled(ActorError):
     """A handler ended by a `CancelledError` (or another `BaseException`) although nobody killed its actor."""

@@ -134,8 +134,7 @@ class Future(pykka.Future[T]):
 
     def filter(self: Future[Iterable[J]], func: Callable[[J], bool]) -> Future[Iterable[J]]:
         """As `pykka.Future.filter`; awaitable."""
-        filtered: pykka.Future[Iterable[J]] = pykka.Future.filter(self, func)
-        return _derived(filtered, self)
+        return _derived(cast("pykka.Future[Iterable[J]]", pykka.Future.filter(self, func)), self)
 
     def join(self: Future[Any], *futures: pykka.Future[Any]) -> Future[Iterable[Any]]:
         """As `pykka.Future.join`; awaitable."""

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from actors.errors import ActorCrashed, ActorDead, ActorError, ForeignActor, HandlerCancelled, MailboxFull
 from actors.inspection import ActorFailure, ActorState
@@ -23,6 +23,15 @@ Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 def as_exception(name: str, error: BaseException) -> Exception:
     """Return what a handler or hook raised as an `Exception`, as supervision and watchers get it."""
     return error if isinstance(error, Exception) else HandlerCancelled(name, error)
+
+
+async def guarded(name: str, awaitable: Awaitable[Any]) -> Any:
+    """Await what a handler or hook returned, for its task."""
+    try:
+        return await awaitable
+    except SystemExit as error:
+        # asyncio would re-raise it out of the loop, and with it end every other actor.
+        raise HandlerCancelled(name, error) from error
 
 
 def drain_unready(cell: Cell) -> None:
@@ -135,8 +144,7 @@ def crash(cell: Cell, error: Exception) -> None:
         return
     cell.history = decision.history
     cell.waited_s += decision.delay_s
-    cell.state = ActorState.RESTARTING
-    cell.behaviour = None
+    cell.state = ActorState.RESTARTING  # the crashed behaviour stays until then: pykka's proxies look at it
     cell.scheduled = False
     system.failed(ActorFailure(cell.ref, error, message, "restart", decision.delay_s))
     if cell.killed:  # by whoever was told of the failure just now
@@ -188,6 +196,7 @@ def end(cell: Cell, reason: EndReason, error: Exception | None = None) -> None:
         cell.restart_timer.cancel()
         cell.restart_timer = None
     cell.behaviour = None
+    cell.args, cell.kwargs = (), {}
     cell.system.forget(cell)
     for envelope in urgent:
         cell.answer(envelope, value=True)  # only stops and kills are left

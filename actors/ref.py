@@ -133,7 +133,7 @@ class Ref(pykka.ActorRef[Any], Generic[A_co]):
             Exception: One of the actor's declared `domain_errors`.
         """
         cell = self.cell
-        if block and cell.dispatcher.on_loop():
+        if block and cell.accepting and cell.dispatcher.on_loop():
             raise WouldDeadlock("ask()")
         envelope, future = self._send(message, timeout)
         if not block:
@@ -237,7 +237,7 @@ class Ref(pykka.ActorRef[Any], Generic[A_co]):
 
     def _end(self, request: Any, call: str, *, block: bool, timeout: float | None) -> bool | Future[bool]:
         dispatcher = self.cell.dispatcher
-        if block and dispatcher.on_loop():
+        if block and dispatcher.on_loop() and not self.cell.ended:
             raise WouldDeadlock(call)
         future: Future[bool] = Future()
         future.dispatcher = dispatcher

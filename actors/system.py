@@ -52,7 +52,8 @@ class ActorSystem:
     Args:
         name: For logs and errors.
         drain_budget: Messages that one actor may handle before the others get their turn.
-        stop_timeout_s: Seconds that leaving the system waits for its actors to stop before it kills them; None for ever.
+        stop_timeout_s: Seconds that leaving the system gives its actors to stop one after the other, and again as much
+            to those that are left to stop side by side, before it kills them; None for ever.
         on_dead_letter: Called for each message that nobody will handle, in the thread that noticed. It must not block.
         on_failure: Called on the loop for each crash. By default crashes are logged with their traceback.
         random: Returns a number in [0, 1), for the jitter of backoffs.
@@ -63,7 +64,7 @@ class ActorSystem:
         name: str = "actors",
         *,
         drain_budget: int = 64,
-        stop_timeout_s: float | None = None,
+        stop_timeout_s: float | None = 10.0,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         on_failure: Callable[[ActorFailure], None] | None = None,
         random: Callable[[], float] = chance.random,
@@ -92,7 +93,7 @@ class ActorSystem:
         name: str = "actors",
         *,
         drain_budget: int = 64,
-        stop_timeout_s: float | None = None,
+        stop_timeout_s: float | None = 10.0,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         on_failure: Callable[[ActorFailure], None] | None = None,
         random: Callable[[], float] = chance.random,
@@ -135,6 +136,10 @@ class ActorSystem:
             with anyio.move_on_after(self._stop_timeout_s):
                 while self._cells:
                     await next(reversed(self._cells.values())).ref.stop(block=False)
+            with anyio.move_on_after(self._stop_timeout_s):
+                # One that hangs has used up the time. It costs the others their order, not their on_stop.
+                for ended in [cell.ref.stop(block=False) for cell in reversed(self._cells.values())]:
+                    await ended
         finally:
             # Also when this very task is being cancelled: no actor's task may outlive its system.
             with anyio.CancelScope(shield=True):
