@@ -7,6 +7,7 @@ import time
 from collections import deque
 from contextvars import Context
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from actors import life
@@ -33,6 +34,7 @@ class Cell(Mailbox):
         "__weakref__",
         "actor_class",
         "args",
+        "awaited",
         "behaviour",
         "current",
         "defect",
@@ -81,6 +83,7 @@ class Cell(Mailbox):
         self.state = ActorState.STARTING
         self.current: Envelope | None = None  # what is handled now, unless it was forwarded
         self.draining = False  # a synchronous handler or hook of this actor is on the stack
+        self.awaited: object = None  # what the task runs
         self.killed = False
         self.defect: Exception | None = None  # raised beside the running handler, which is being cancelled for it
         self.processed = 0
@@ -177,6 +180,7 @@ class Cell(Mailbox):
     def start_task(self, awaitable: Any) -> None:
         """Run an asynchronous handler or hook; the actor takes no other message until it has ended."""
         self.scheduled = True
+        self.awaited = awaitable
         task = self.dispatcher.loop.create_task(life.guarded(self.name, awaitable), name=self.name)
         self.task = task
         task.add_done_callback(self._finished, context=self.context)
@@ -186,11 +190,14 @@ class Cell(Mailbox):
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self.task = None
         self.scheduled = False
+        awaited, self.awaited = self.awaited, None
         error: BaseException | None
         try:
             error = task.exception()
         except asyncio.CancelledError as cancelled:
             error = cancelled
+            if isinstance(awaited, CoroutineType):
+                awaited.close()  # cancelled before its first step: it would warn that it was never awaited
         if self.killed or self.state is not _READY:
             life.task_finished(self, error, None if error is not None else task.result())
             return

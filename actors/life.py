@@ -88,8 +88,12 @@ def task_finished(cell: Cell, error: BaseException | None, value: object) -> Non
         _hook_ended(cell, error)
         return
     cell.processed += 1
+    declared = cell.behaviour is not None and isinstance(error, cell.behaviour.domain_errors)
+    # An answer, if it was done before the kill could hit it: that is the true outcome.
     if error is None:
-        cell.answer(envelope, value)  # it was done before the kill could hit it: that is the true outcome
+        cell.answer(envelope, value)
+    elif declared and isinstance(error, Exception):
+        cell.answer_error(envelope, error)
     else:
         dead = ActorDead(cell.name, "killed")
         dead.__cause__ = error

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
@@ -60,10 +60,10 @@ class Urgent(SystemMessage[str]):
 
 
 @dataclass(frozen=True, slots=True)
-class Start(Message[None]):
-    """Have the actor run an async function with itself as the argument."""
+class Start(Message[Any]):
+    """Have the actor run a function, sync or async, with itself as the argument."""
 
-    run: Callable[[Any], Awaitable[Any]]
+    run: Callable[[Any], Any]
 
 
 class Declared(Exception):  # noqa: N818

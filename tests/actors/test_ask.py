@@ -221,7 +221,7 @@ async def test_forward_hands_reply_and_message_over() -> None:
         worker = system.spawn(Worker)
         front = system.spawn(Front, worker)
         renaming = system.spawn(Front, worker, Add(40))
-        assert await asyncio.gather(front.ask_async(Work(5)), front.ask_async(Add(1))) == ["work", 1]
+        assert await asyncio.gather(*(front.ask_async(message) for message in (Work(5), Add(1)))) == ["work", 1]
         assert await renaming.ask_async("something") == 41
         front.tell(Add(1))
         assert await front.ask_async(Add(0)) == 42

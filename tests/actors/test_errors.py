@@ -5,6 +5,7 @@ import pykka
 import pytest
 
 import actors
+import actors.errors
 from actors import (
     ActorCrashed,
     ActorDead,
@@ -53,9 +54,7 @@ def test_errors_survive_pickling(error: ActorError) -> None:
 
 def test_errors_have_one_root_and_all_are_exported() -> None:
     """Every exception of the package is an ActorError and public, and stands among the examples above."""
-    defined = {
-        value for value in vars(actors.errors).values() if inspect.isclass(value) and issubclass(value, Exception)
-    }
+    defined = {error for _, error in inspect.getmembers(actors.errors, inspect.isclass) if issubclass(error, Exception)}
     exported = {getattr(actors, name) for name in actors.__all__}
     assert defined <= exported
     assert all(issubclass(error, ActorError) for error in defined)

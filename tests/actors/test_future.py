@@ -45,7 +45,7 @@ def test_exceptions_as_pykka_takes_them() -> None:
     outside: Future[None] = Future()
     outside.set_exception(sys.exc_info())
     for future in (direct, triple, handled):
-        with pytest.raises(ValueError, match="direct|handled|^$"):
+        with pytest.raises(ValueError, match=r"direct|handled|^$"):
             future.get()
     with pytest.raises(RuntimeError, match="outside"):
         outside.get()
@@ -97,7 +97,7 @@ def test_derived_futures_can_be_awaited() -> None:
         numbers: Future[Iterable[int]] = Future()
         asyncio.get_running_loop().call_later(5, numbers.set, [1, 2, 3])
         assert await numbers.filter(lambda n: n > 1) == [2, 3]
-        assert await numbers.map(lambda ns: sum(ns)) == 6
+        assert await numbers.map(sum) == 6
         assert await numbers.reduce(lambda a, b: a + b, 10) == 16
         assert await numbers.join(resolved(4)) == [[1, 2, 3], 4]
         assert repr(numbers.map(str)) == "<actors.Future derived>"

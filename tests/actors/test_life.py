@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from actors import (
     Terminated,
 )
 from actors.testing import settle
-from tests.actors.harness import Add, Raise, RaiseLater, Start, Urgent, Work, Worker, ignore_failure, virtual
+from tests.actors.harness import Add, Declared, Raise, RaiseLater, Start, Urgent, Work, Worker, ignore_failure, virtual
 
 BUG = RuntimeError("bug")
 
@@ -173,6 +174,40 @@ async def test_kill_from_within() -> None:
 
 
 @virtual
+async def test_kill_before_the_first_step() -> None:
+    """A kill that comes before an asynchronous handler's first step leaves no coroutine that was never awaited."""
+    log: list[Any] = []
+    async with ActorSystem() as system:
+        worker = system.spawn(Worker, log)
+        ask = asyncio.ensure_future(worker.ask_async(Work(5)))
+        while worker.inspect().current is None:  # noqa: ASYNC110 # the drain is a callback, not a task
+            await asyncio.sleep(0)
+        assert await worker.kill(block=False)
+        with pytest.raises(ActorDead):
+            await ask
+        gc.collect()
+        assert log == ["start"]
+
+
+@virtual
+async def test_kill_beside_the_end_of_the_handler() -> None:
+    """What a handler ended with before the kill could hit it is its answer, a declared error too."""
+
+    def end(actor: Worker) -> str:
+        actor.actor_ref.kill(block=False)
+        return "done"
+
+    def refuse(actor: Worker) -> None:
+        actor.actor_ref.kill(block=False)
+        raise Declared("no")
+
+    async with ActorSystem() as system:
+        assert await system.spawn(Worker).ask_async(Start(end)) == "done"
+        with pytest.raises(Declared):
+            await system.spawn(Worker).ask_async(Start(refuse))
+
+
+@virtual
 async def test_kill_reports_what_the_cancelled_handler_raised() -> None:
     """An exception in the clean-up of a killed handler is reported, and is the cause of the asker's ActorDead."""
     failures: list[ActorFailure] = []
@@ -204,7 +239,7 @@ async def test_restart_keeps_ref_and_mailbox(message: Any) -> None:
         assert await worker.ask_async(Add(5)) == 5
         before = worker.inspect()
         crashed, *rest = await asyncio.gather(
-            worker.ask_async(message), worker.ask_async(Add(1)), worker.ask_async(Add(1)), return_exceptions=True
+            *(worker.ask_async(sent) for sent in (message, Add(1), Add(1))), return_exceptions=True
         )
         assert isinstance(crashed, ActorCrashed)
         assert crashed.message_type == type(message).__name__
@@ -345,7 +380,11 @@ async def test_stop_that_waits_during_a_crash() -> None:
 @virtual
 async def test_failure_callback_may_kill() -> None:
     """Whoever hears of a failure may kill the actor before it is restarted."""
-    async with ActorSystem(on_failure=lambda failure: failure.ref.kill(block=False) and None) as system:
+
+    def kill(failure: ActorFailure) -> None:
+        failure.ref.kill(block=False)
+
+    async with ActorSystem(on_failure=kill) as system:
         one, two = (system.spawn(Worker, supervision=OneForOne(backoff=Backoff(first_s=60))) for _ in range(2))
         for ref, message in ((one, Raise(BUG)), (two, RaiseLater(BUG))):
             with pytest.raises(ActorCrashed):

@@ -38,8 +38,8 @@ def test_intensity_zero_never_restarts() -> None:
     assert decide(OneForOne(intensity=0), (), 0.0, no_chance) == GiveUp(restarts=0)
 
 
-@pytest.mark.parametrize("parameters", [{"intensity": -1}, {"period_s": 0}])
-def test_senseless_parameters_are_refused(parameters: dict[str, int]) -> None:
+@pytest.mark.parametrize(("intensity", "period_s"), [(-1, 5.0), (3, 0.0)])
+def test_senseless_parameters_are_refused(intensity: int, period_s: float) -> None:
     """A strategy that can't be followed is a ValueError at once."""
     with pytest.raises(ValueError, match="give"):
-        OneForOne(**parameters)
+        OneForOne(intensity=intensity, period_s=period_s)

@@ -127,7 +127,7 @@ async def test_cancelled_exit_leaves_no_task() -> None:
 async def test_failing_body_stops_the_actors_too() -> None:
     """An exception in the body of `async with` comes out as it is, after the actors have stopped."""
     log: list[Any] = []
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError):  # noqa: PT012 # the body of the system is what fails
         async with ActorSystem() as system:
             system.spawn(Worker, log)
             raise KeyError

@@ -13,8 +13,12 @@ def test_virtual_time_passes_at_once() -> None:
 
     async def main(answer: int) -> int:
         loop = asyncio.get_running_loop()
+
+        def note(name: str) -> None:
+            fired.append((name, loop.time()))
+
         for name, delay in (("late", 3600.0), ("early", 60.0)):
-            loop.call_later(delay, lambda name=name: fired.append((name, loop.time())))
+            loop.call_later(delay, note, name)
         await asyncio.sleep(86400)
         assert loop.time() == 86400
         return answer
@@ -38,11 +42,15 @@ def test_virtual_loop_waits_for_threads_when_nothing_else_is_due() -> None:
         assert runner.run(main()) == "from a thread"
 
 
+def double(number: int) -> int:
+    return 2 * number
+
+
 @virtual
 async def test_recorder_keeps_and_answers() -> None:
     """A Recorder keeps what it got in order, and answers with the message or by its function."""
     async with ActorSystem() as system:
-        echo, doubling = system.spawn(Recorder), system.spawn(Recorder, reply=lambda number: 2 * number)
+        echo, doubling = system.spawn(Recorder), system.spawn(Recorder, reply=double)
         assert [await echo.ask_async(word) for word in ("a", "b")] == ["a", "b"]
         assert await doubling.ask_async(4) == 8
         assert await echo.proxy().received == ["a", "b"]
