@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable
 from contextvars import Context
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from actors import life
 from actors.actor import Actor
-from actors.errors import ActorError, HandlerCancelled, NothingToForward, UnhandledMessage
+from actors.errors import NothingToForward, UnhandledMessage
 from actors.inspection import ActorInfo, ActorState
 from actors.mailbox import Mailbox, expire
 from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
@@ -34,6 +34,7 @@ class Cell(Mailbox):
         "__weakref__",
         "actor_class",
         "args",
+        "awaited",
         "behaviour",
         "current",
         "defect",
@@ -64,6 +65,7 @@ class Cell(Mailbox):
         name: str,
         context: Context,
         actor_class: type[Actor],
+        *,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         supervision: OneForOne | None,
@@ -81,6 +83,7 @@ class Cell(Mailbox):
         self.state = ActorState.STARTING
         self.current: Envelope | None = None  # what is handled now, unless it was forwarded
         self.draining = False  # a synchronous handler or hook of this actor is on the stack
+        self.awaited: object = None  # what the task runs
         self.killed = False
         self.defect: Exception | None = None  # raised beside the running handler, which is being cancelled for it
         self.processed = 0
@@ -123,6 +126,7 @@ class Cell(Mailbox):
         user = self.user
         loop = self.dispatcher.loop
         on_receive = behaviour.on_receive
+        handle_proxy = behaviour._handle_receive  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # pykka's
         self.draining = True
         try:
             for _ in range(self.system.drain_budget):
@@ -141,7 +145,7 @@ class Cell(Mailbox):
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
                     continue
-                message = envelope.message
+                message: object = envelope.message
                 kind = type(message)
                 envelope.state = STARTED
                 if kind is StopRequest:
@@ -149,10 +153,7 @@ class Cell(Mailbox):
                     return
                 self.current = envelope
                 try:
-                    if kind in PROXY_MESSAGES:
-                        result = behaviour._handle_receive(message)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # pykka's
-                    else:
-                        result = on_receive(message)
+                    result: object = handle_proxy(message) if kind in PROXY_MESSAGES else on_receive(message)
                 except BaseException as error:  # one actor's SystemExit must not end the others
                     goes_on = self._raised(error)
                     if isinstance(error, KeyboardInterrupt):
@@ -176,10 +177,11 @@ class Cell(Mailbox):
             self.scheduled = True
             self.enter()
 
-    def start_task(self, awaitable: Awaitable[Any]) -> None:
+    def start_task(self, awaitable: Any) -> None:
         """Run an asynchronous handler or hook; the actor takes no other message until it has ended."""
         self.scheduled = True
-        task = self.dispatcher.loop.create_task(_guarded(self.name, awaitable), name=self.name)
+        self.awaited = awaitable
+        task = self.dispatcher.loop.create_task(life.guarded(self.name, awaitable), name=self.name)
         self.task = task
         task.add_done_callback(self._finished, context=self.context)
         if self.killed:
@@ -188,11 +190,14 @@ class Cell(Mailbox):
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self.task = None
         self.scheduled = False
+        awaited, self.awaited = self.awaited, None
         error: BaseException | None
         try:
             error = task.exception()
         except asyncio.CancelledError as cancelled:
             error = cancelled
+            if isinstance(awaited, CoroutineType):
+                awaited.close()  # cancelled before its first step: it would warn that it was never awaited
         if self.killed or self.state is not _READY:
             life.task_finished(self, error, None if error is not None else task.result())
             return
@@ -315,55 +320,3 @@ class Cell(Mailbox):
             started_at=self.started_at,
             last_error=None if self.last_error is None else repr(self.last_error),
         )
-
-    def put(self, envelope: Any, /) -> None:
-        """Take an envelope of pykka's own; its refs use it, ours do not."""
-        own = Envelope(envelope.message)
-        if envelope.reply_to is not None:
-            own.reply = _PykkaReply(envelope.reply_to)
-        refusal = self.deliver(own)
-        if refusal is not None:
-            if own.reply is None:
-                raise refusal
-            own.reply.set_exception(refusal)
-
-    def get(self) -> Any:
-        """Refuse: nobody takes messages from a cell.
-
-        Raises:
-            ActorError: Always.
-        """
-        raise ActorError("A cell hands its messages to its behaviour itself. Use ask or tell to talk to the actor.")
-
-    def empty(self) -> bool:
-        """Tell whether no message waits."""
-        return not self.user and not self.urgent
-
-
-class _PykkaReply:
-    """A pykka future as the target of an answer."""
-
-    __slots__ = ("_done", "_future")
-
-    def __init__(self, future: Any) -> None:
-        self._future = future
-        self._done = False
-
-    def done(self) -> bool:
-        return self._done
-
-    def set_result(self, result: Any, /) -> None:
-        self._done = True
-        self._future.set(result)
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        self._done = True
-        self._future.set_exception((type(exception), exception, exception.__traceback__))
-
-
-async def _guarded(name: str, awaitable: Awaitable[Any]) -> Any:
-    try:
-        return await awaitable
-    except SystemExit as error:
-        # asyncio would re-raise it out of the loop, and with it end every other actor.
-        raise HandlerCancelled(name, error) from error

@@ -1,5 +1,7 @@
 """Every error of the package; each tells its reader what happened and what to do next."""
 
+# ruff: noqa: N818 # the names state what happened, as asyncio.QueueFull and TimeoutExpired do; ActorError is the root
+
 from __future__ import annotations
 
 from typing import Any, Self
@@ -55,10 +57,6 @@ class ActorCrashed(ActorError):
             "If callers should handle this exception, list it in the actor's domain_errors."
         )
         self.__cause__ = cause
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A cause is not pickled: its class may be unknown to the reader, and its text stands in ours.
-        return super().__reduce__()
 
 
 class HandlerCancelled(ActorError):

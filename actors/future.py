@@ -134,11 +134,11 @@ class Future(pykka.Future[T]):
 
     def filter(self: Future[Iterable[J]], func: Callable[[J], bool]) -> Future[Iterable[J]]:
         """As `pykka.Future.filter`; awaitable."""
-        return _derived(super().filter(func), self)
+        return _derived(cast("pykka.Future[Iterable[J]]", pykka.Future.filter(self, func)), self)
 
     def join(self: Future[Any], *futures: pykka.Future[Any]) -> Future[Iterable[Any]]:
         """As `pykka.Future.join`; awaitable."""
-        return _derived(super().join(*futures), self, *futures)
+        return _derived(pykka.Future.join(self, *futures), self, *futures)
 
     def map(self, func: Callable[[T], M]) -> Future[M]:
         """As `pykka.Future.map`; awaitable."""
@@ -146,7 +146,7 @@ class Future(pykka.Future[T]):
 
     def reduce(self: Future[Iterable[J]], func: Callable[[M, J], M], *args: M) -> Future[M]:
         """As `pykka.Future.reduce`; awaitable."""
-        return _derived(super().reduce(func, *args), self)
+        return _derived(pykka.Future.reduce(self, func, *args), self)
 
     def _resolve(self, value: Any, error: BaseException | None) -> bool:
         with self._guard:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from actors.errors import ActorCrashed, ActorDead, ActorError, ForeignActor, HandlerCancelled, MailboxFull
 from actors.inspection import ActorFailure, ActorState
@@ -23,6 +23,15 @@ Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 def as_exception(name: str, error: BaseException) -> Exception:
     """Return what a handler or hook raised as an `Exception`, as supervision and watchers get it."""
     return error if isinstance(error, Exception) else HandlerCancelled(name, error)
+
+
+async def guarded(name: str, awaitable: Awaitable[Any]) -> Any:
+    """Await what a handler or hook returned, for its task."""
+    try:
+        return await awaitable
+    except SystemExit as error:
+        # asyncio would re-raise it out of the loop, and with it end every other actor.
+        raise HandlerCancelled(name, error) from error
 
 
 def drain_unready(cell: Cell) -> None:
@@ -42,7 +51,7 @@ def _run_hook(cell: Cell, hook: Hook) -> None:
     cell.draining = True
     try:
         result = hook()
-    except BaseException as error:  # noqa: BLE001 # one actor's SystemExit must not end the others
+    except BaseException as error:  # one actor's SystemExit must not end the others
         cell.draining = False
         _hook_ended(cell, error)
         if isinstance(error, KeyboardInterrupt):
@@ -79,8 +88,12 @@ def task_finished(cell: Cell, error: BaseException | None, value: object) -> Non
         _hook_ended(cell, error)
         return
     cell.processed += 1
+    declared = cell.behaviour is not None and isinstance(error, cell.behaviour.domain_errors)
+    # An answer, if it was done before the kill could hit it: that is the true outcome.
     if error is None:
-        cell.answer(envelope, value)  # it was done before the kill could hit it: that is the true outcome
+        cell.answer(envelope, value)
+    elif declared and isinstance(error, Exception):
+        cell.answer_error(envelope, error)
     else:
         dead = ActorDead(cell.name, "killed")
         dead.__cause__ = error
@@ -135,8 +148,7 @@ def crash(cell: Cell, error: Exception) -> None:
         return
     cell.history = decision.history
     cell.waited_s += decision.delay_s
-    cell.state = ActorState.RESTARTING
-    cell.behaviour = None
+    cell.state = ActorState.RESTARTING  # the crashed behaviour stays until then: pykka's proxies look at it
     cell.scheduled = False
     system.failed(ActorFailure(cell.ref, error, message, "restart", decision.delay_s))
     if cell.killed:  # by whoever was told of the failure just now
@@ -161,7 +173,7 @@ def _restart(cell: Cell, error: Exception, interrupted: object | None) -> None:
     cell.draining = True
     try:
         cell.make_behaviour()
-    except BaseException as failure:  # noqa: BLE001 # as in _run_hook
+    except BaseException as failure:  # as in _run_hook
         cell.draining = False
         _hook_ended(cell, failure)
         if isinstance(failure, KeyboardInterrupt):
@@ -188,6 +200,7 @@ def end(cell: Cell, reason: EndReason, error: Exception | None = None) -> None:
         cell.restart_timer.cancel()
         cell.restart_timer = None
     cell.behaviour = None
+    cell.args, cell.kwargs = (), {}
     cell.system.forget(cell)
     for envelope in urgent:
         cell.answer(envelope, value=True)  # only stops and kills are left

@@ -145,6 +145,29 @@ class Mailbox:
             return False
         return True
 
+    def put(self, envelope: Any, /) -> None:
+        """Take an envelope of pykka's own; its refs use it, ours do not."""
+        own = Envelope(envelope.message)
+        if envelope.reply_to is not None:
+            own.reply = _PykkaReply(envelope.reply_to)
+        refusal = self.deliver(own)
+        if refusal is not None:
+            if own.reply is None:
+                raise refusal
+            own.reply.set_exception(refusal)
+
+    def get(self) -> Any:
+        """Refuse: nobody takes messages from a cell.
+
+        Raises:
+            ActorError: Always.
+        """
+        raise ActorError("A cell hands its messages to its behaviour itself. Use ask or tell to talk to the actor.")
+
+    def empty(self) -> bool:
+        """Tell whether no message waits."""
+        return not self.user and not self.urgent
+
     def answer(self, envelope: Envelope, value: Any) -> None:
         """Give the asker the reply, if there is one who still waits."""
         reply = envelope.reply
@@ -209,3 +232,24 @@ def withdraw(envelope: Envelope) -> None:
         if envelope.state == QUEUED and mailbox.take_out(envelope):
             envelope.state = WITHDRAWN
             mailbox.system.tally.withdrawn += 1
+
+
+class _PykkaReply:
+    """A pykka future as the target of an answer."""
+
+    __slots__ = ("_done", "_future")
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, result: Any, /) -> None:
+        self._done = True
+        self._future.set(result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._done = True
+        self._future.set_exception((type(exception), exception, exception.__traceback__))

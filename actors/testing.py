@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,8 +47,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 @contextmanager
-def virtual_loop() -> Iterator[asyncio.Runner]:
-    """Give a runner on a virtual clock: `with virtual_loop() as runner: runner.run(main())`.
+def virtual_loop() -> Generator[asyncio.Runner]:
+    """Give an `asyncio.Runner` on a virtual clock.
 
     Yields:
         The runner; its loop is closed afterwards, its tasks are cancelled.
@@ -58,7 +58,7 @@ def virtual_loop() -> Iterator[asyncio.Runner]:
 
 
 def run_virtual(main: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run an async function to its end on a virtual clock.
+    """Run an async function on a virtual clock, to its end.
 
     Args:
         main: The async function.
