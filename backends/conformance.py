@@ -102,8 +102,12 @@ class BlobStoreConformance:
     def test_list_many(self, store: BlobStore) -> None:
         """A listing is complete beyond any page size, and so is the deletion of what it found."""
         keys = {f"m/blobs/{number:04}" for number in range(1100)}
+
+        def put(key: str) -> str:
+            return store.put(key, b"x")
+
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda key: store.put(key, b"x"), keys))
+            list(pool.map(put, keys))
         assert set(_listed(store, "m/")) == keys
         store.delete_many(iter(keys))
         assert _listed(store, "m/") == {}

@@ -71,11 +71,24 @@ class DirTree:
         with self.parent(path) as (fd, name):
             return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode, dir_fd=fd)
 
-    def entries(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
-        """Names and own status (links not followed) of what a directory holds, sorted by name."""
-        with self.folder(path) as fd, os.scandir(fd) as found:
-            names = sorted(os.fsencode(entry.name) for entry in found)
-            return [(name, os.stat(name, dir_fd=fd, follow_symlinks=False)) for name in names]
+    def entries(self, path: bytes, *, changing: bool = False) -> list[tuple[bytes, os.stat_result]]:
+        """Names and own status (links not followed) of what a directory holds, sorted by name.
+
+        Args:
+            path: The directory.
+            changing: Others change it meanwhile: leave out what vanishes while it is listed, instead of failing.
+        """
+        listed: list[tuple[bytes, os.stat_result]] = []
+        with self.folder(path) as fd:
+            with os.scandir(fd) as found:
+                names = sorted(os.fsencode(entry.name) for entry in found)
+            for name in names:
+                try:
+                    listed.append((name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
+                except FileNotFoundError:
+                    if not changing:
+                        raise
+        return listed
 
     def _open(self, path: bytes) -> int:
         cached = self._fds.get(path)
@@ -131,7 +144,7 @@ def remove_tree(parent: int, name: bytes, *, removed: Callable[[bytes, os.stat_r
         while waiting:
             path = waiting.pop()
             with tree.folder(path) as fd:
-                for child, status in tree.entries(path):
+                for child, status in tree.entries(path, changing=True):
                     if stat.S_ISDIR(status.st_mode):
                         below = join(path, child)
                         folders.append(below)

@@ -17,7 +17,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
@@ -181,9 +181,9 @@ class FileStore:
             self._folders.open([module_name]) as opened,
             DirTree(os.dup(opened.module)) as tree,
         ):
-            for name, _status in tree.entries(b""):
+            for name, _status in tree.entries(b"", changing=True):
                 if name != os.fsencode(kept):
-                    remove_tree(opened.module, name, removed=lambda name, status: counts.append(_count(name, status)))
+                    _remove(opened.module, name, lambda name, status: counts.append(_count(name, status)))
             os.fsync(opened.module)
         return sum(counts, Purged())
 
@@ -264,12 +264,25 @@ class FileStore:
                 waiting = [b""]
                 while waiting:
                     path = waiting.pop()
-                    # A folder that an erasure removes meanwhile holds nothing.
-                    with contextlib.suppress(FileNotFoundError):
-                        for name, status in tree.entries(path):
-                            if stat.S_ISDIR(status.st_mode):
-                                waiting.append(join(path, name))
-                            yield join(path, name), status
+                    try:
+                        found = tree.entries(path, changing=True)
+                    except FileNotFoundError:
+                        continue  # a folder that an erasure removed meanwhile holds nothing
+                    for name, status in found:
+                        if stat.S_ISDIR(status.st_mode):
+                            waiting.append(join(path, name))
+                        yield join(path, name), status
+
+
+def _remove(module: int, name: bytes, removed: Callable[[bytes, os.stat_result], None]) -> None:
+    """Remove a tree in which writers that do not know yet that they are fenced off may still make temporary files."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return remove_tree(module, name, removed=removed)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+    return remove_tree(module, name, removed=removed)
 
 
 def _write(folder: int, name: bytes, data: Data) -> str:

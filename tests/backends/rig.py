@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from backends import BlobStore, Dehydrated, Head, Hydrated, RemoteModule, open_store
+from backends.hydration.location import Location
+from backends.hydration.manifest import Manifest
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 class Rig:
@@ -41,7 +46,10 @@ class Rig:
 
     def scraps(self) -> list[str]:
         """What is left in scratch."""
-        return os.listdir(self.scratch) if self.scratch.exists() else []
+        return listed(self.scratch) if self.scratch.exists() else []
+
+    def manifest(self, digest: str) -> Manifest:
+        return Location.of(self.store, "Tenant-1").read_manifest(digest)
 
     def orphans(self) -> set[str]:
         """What is stored but needed by no manifest, unfinished writes included."""
@@ -50,6 +58,6 @@ class Rig:
         for manifest in (head.manifest, head.previous) if head else ():
             if manifest is not None:
                 needed.add("_tenant-1/blobs/" + manifest)
-                refs = self.module._where.read_manifest(manifest).blobs
+                refs = self.manifest(manifest).blobs
                 needed |= {"_tenant-1/blobs/" + ref.digest.hex() for ref in refs}
         return {item.name for item in self.store.remains("_tenant-1/")} - needed

@@ -25,7 +25,7 @@ from backends import (
     open_store,
 )
 from backends.errors import BackendDenied, LocalDiskError, backend_errors, local_errors
-from tests.backends.rig import Rig
+from tests.backends.rig import Rig, listed
 from tests.backends.trees import snapshot
 
 
@@ -72,12 +72,12 @@ def test_writes_are_synced(root: Path, store: BlobStore, monkeypatch: pytest.Mon
     fsync, rename = os.fsync, os.rename
 
     def note(fd: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{fd}").removeprefix(str(root.parent)))
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()).removeprefix(str(root.parent)))
         fsync(fd)
 
-    def named(*args: str, **kwargs: int) -> None:
+    def named(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         synced.append("rename")
-        rename(*args, **kwargs)
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "fsync", note)
     monkeypatch.setattr(os, "rename", named)
@@ -154,12 +154,12 @@ def test_full_backend(tmp_path: Path) -> None:
             rig.save(source)
         assert caught.value.hint
         assert rig.claimed() == before
-        assert os.listdir(rig.load("copy")) == ["file"]
+        assert listed(rig.load("copy")) == ["file"]
         (source / "big").unlink()
         rig.save(source)
         assert rig.orphans() == set()
         rig.module.erase()
-        assert os.listdir(disk / "store") == []
+        assert listed(disk / "store") == []
 
 
 def test_full_local_disk(tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_full_local_disk(tmp_path: Path) -> None:
     with _tmpfs(tmp_path / "disk", "size=3m") as disk:
         with pytest.raises(LocalDiskFull):
             rig.module.hydrate(head, disk / "copy", scratch=disk / "scratch", index=disk / "index")
-        assert os.listdir(disk) == ["scratch"]
-        assert os.listdir(disk / "scratch") == []
+        assert listed(disk) == ["scratch"]
+        assert listed(disk / "scratch") == []
 
 
 def test_scratch_on_another_disk(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_scratch_on_another_disk(tmp_path: Path) -> None:
     with _tmpfs(tmp_path / "disk", "size=3m") as disk:
         with pytest.raises(LocalDiskError):
             rig.module.hydrate(head, tmp_path / "copy", scratch=disk, index=rig.index)
-        assert os.listdir(disk) == []
+        assert listed(disk) == []
 
 
 def test_leftovers_of_crashed_writes(root: Path) -> None:
@@ -216,7 +216,7 @@ def test_failed_writes_leave_nothing(root: Path, store: BlobStore, monkeypatch: 
             with pytest.raises(BackendUnavailable, match="injected"):
                 store.put("m/head", b"new")
         assert store.get("m/head")[0] == b"old"
-        assert os.listdir(root / "m") == ["head"]
+        assert listed(root / "m") == ["head"]
 
 
 def test_planted_links_are_not_followed(root: Path, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_planted_links_are_not_followed(root: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendsError):
         list(rig.store.list("_tenant-1/link/"))
     assert rig.module.erase().remaining == 0
-    assert os.listdir(root) == []
+    assert listed(root) == []
     (root / "_tenant-1").symlink_to(outside)
     for act in (rig.module.read_head, rig.module.erase, lambda: rig.module.claim(None, "store")):
         with pytest.raises(BackendsError):
@@ -254,12 +254,11 @@ def test_erasure_takes_strangers_files_too(root: Path) -> None:
     (mine / ".hidden" / "deep" / "er").mkdir(parents=True)
     (mine / ".hidden" / "deep" / "file").touch()
     (mine / ".hidden").chmod(0)
-    with open(os.fsencode(mine) + b"/\xff\n", "wb"):
-        pass
+    (mine / os.fsdecode(b"\xff\n")).touch()
     (mine / "dangling").symlink_to("nowhere")
     os.mkfifo(mine / "fifo")
     assert rig.module.erase().remaining == 0
-    assert os.listdir(root) == ["other"]
+    assert listed(root) == ["other"]
     assert rig.module.erase() == Erased()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from backends import SourceChanged
+from backends.directory import DirTree
 from backends.hydration import index as stat_index
 from backends.hydration import send
+from backends.hydration.chunk import read_chunks
 from backends.hydration.scan import Found
 from tests.backends.rig import Rig
 from tests.backends.stores import Counting
@@ -205,9 +208,9 @@ def test_a_file_that_keeps_changing(counted: tuple[Rig, Counting, Path], monkeyp
     (source / "log").write_bytes(b"0")
     rig.save(source)
     before = rig.claimed()
-    original = send.read_chunks
+    original = read_chunks
 
-    def reading(tree: send.DirTree, item: Found) -> object:
+    def reading(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]]:
         yield from original(tree, item)
         with (source / "log").open("ab") as file:
             file.write(b"more")
@@ -222,10 +225,10 @@ def test_a_file_that_changes_once(counted: tuple[Rig, Counting, Path], monkeypat
     """A change in the middle of a reading is noticed, and the next reading is committed."""
     rig, _, source = counted
     (source / "file").write_bytes(b"a" * (9 << 20))
-    original = send.read_chunks
+    original = read_chunks
     changes = iter([b"b" * (9 << 20)])
 
-    def reading(tree: send.DirTree, item: Found) -> object:
+    def reading(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]]:
         for chunk in original(tree, item):
             yield chunk
             for data in changes:
@@ -245,15 +248,16 @@ def test_the_source_can_change_anywhere(counted: tuple[Rig, Counting, Path], mon
     for name in "abc":
         (source / name).mkdir()
         (source / name / "secret").write_bytes(b"mine " + name.encode())
-    original = send.read_chunks
+    original = read_chunks
 
     def swap() -> None:
         (source / "c").rename(source.parent / "gone")
         (source / "c").symlink_to(outside)
 
-    changes = iter([swap, lambda: (source / "new").touch(), lambda: None])
+    steps: list[Callable[[], None]] = [swap, (source / "new").touch, lambda: None]
+    changes = iter(steps)
 
-    def reading(tree: send.DirTree, item: Found) -> object:
+    def reading(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]]:
         if item.path == b"a/secret":
             next(changes)()
         yield from original(tree, item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from backends import BackendsError, Head, HeadConflict, InvalidName, RemoteModule, Tombstoned
 from tests.backends.rig import Rig
-from tests.backends.stores import Counting
+from tests.backends.stores import Counting, T
 from tests.backends.trees import snapshot
 
 
@@ -130,7 +131,7 @@ def test_fenced_while_sending(tmp_path: Path, source: Path) -> None:
     taken: list[Head] = []
 
     class Fencing(Counting):
-        def call(self, name, key, size, do):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        def call(self, name: str, key: str, size: int, do: Callable[[], T]) -> T:
             if name == "put" and not taken:
                 taken.append(two.module.claim(old, "store"))
             return super().call(name, key, size, do)
@@ -151,7 +152,7 @@ def test_erased_while_sending(tmp_path: Path, source: Path) -> None:
         seen: list[str] = []
 
         class Erasing(Counting):
-            def call(self, name, key, size, do):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+            def call(self, name: str, key: str, size: int, do: Callable[[], T]) -> T:
                 if name == "put":
                     seen.append(key)  # noqa: B023
                     if len(seen) == moment + 1:  # noqa: B023
@@ -181,14 +182,14 @@ def test_tombstones_refuse(tmp_path: Path, source: Path) -> None:
     rig = Rig(tmp_path)
     head = replace(rig.claimed(), tombstone=True)
     rig.store.put("_tenant-1/head", head.to_json())
-    head = rig.module.read_head()
-    assert head is not None
+    found = rig.module.read_head()
+    assert found is not None
     with pytest.raises(Tombstoned):
-        rig.module.claim(head, "store")
+        rig.module.claim(found, "store")
     with pytest.raises(Tombstoned):
-        rig.fetch(tmp_path / "copy", head)
+        rig.fetch(tmp_path / "copy", found)
     with pytest.raises(BackendsError):
-        rig.module.dehydrate(head, source, index=rig.index)
+        rig.module.dehydrate(found, source, index=rig.index)
 
 
 @pytest.mark.parametrize("owner", ["", "a b", "a\n", "ä", "x" * 257])

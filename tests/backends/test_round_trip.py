@@ -88,7 +88,7 @@ def test_deep_trees(tmp_path: Path) -> None:
     os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
     os.close(fd)
     rig.save(source)
-    manifest = rig.module._where.read_manifest(rig.claimed().manifest or "")
+    manifest = rig.manifest(rig.claimed().manifest or "")
     assert len(manifest.entries) == depth + 2
     rig.load("copy")
     rig.save(tmp_path / "copy")

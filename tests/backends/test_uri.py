@@ -21,6 +21,7 @@ from backends import (
     open_store,
 )
 from backends.hydration.progress import Meter, Progress
+from backends.uri import ENTRY_POINTS
 
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", fullmatch=True)
 
@@ -97,10 +98,14 @@ def test_unknown_options() -> None:
 def test_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry point adds a scheme; one that can't be loaded is a typed error."""
     points = [
-        importlib.metadata.EntryPoint("mine", "tests.backends.test_uri:_factory", backends.uri.ENTRY_POINTS),
-        importlib.metadata.EntryPoint("broken", "no.such.module:x", backends.uri.ENTRY_POINTS),
+        importlib.metadata.EntryPoint("mine", "tests.backends.test_uri:make_store", ENTRY_POINTS),
+        importlib.metadata.EntryPoint("broken", "no.such.module:x", ENTRY_POINTS),
     ]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(points))
+
+    def entry_points(*, group: str) -> importlib.metadata.EntryPoints:
+        return importlib.metadata.EntryPoints(points).select(group=group)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     store = open_store(f"mine://{tmp_path}", speed=1)
     assert store.uri == (tmp_path / "1").as_uri()
     with pytest.raises(BackendsError, match="broken"):
@@ -110,7 +115,7 @@ def test_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "broken, file, mine" in caught.value.hint
 
 
-def _factory(uri: str, *, speed: int) -> backends.BlobStore:
+def make_store(uri: str, *, speed: int) -> backends.BlobStore:
     return open_store(uri.replace("mine:", "file:") + f"/{speed}")
 
 

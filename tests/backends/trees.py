@@ -1,3 +1,4 @@
+# ruff: noqa: PTH101, PTH102, PTH115, PTH123, PTH208, PTH211  # names are arbitrary bytes here, which pathlib does not take
 """Random directory trees, and a way to compare them."""
 
 from __future__ import annotations
@@ -43,34 +44,26 @@ names = st.one_of(
 modes = st.sampled_from([0o755, 0o700, 0o500, 0o555, 0o1777, 0o000])
 times = st.integers(-(10**15), 2 * 10**18)
 contents = st.one_of(
-    st.binary(max_size=200),
-    st.builds(lambda seed, size: (seed or b"\0") * size, st.binary(max_size=3), st.integers(0, 4000)),
+    st.binary(max_size=200), st.binary(min_size=1, max_size=3).map(lambda seed: seed * 1500), st.just(bytes(5000))
 )
+
+
+def _directory(children: st.SearchStrategy[dict[bytes, Node]]) -> st.SearchStrategy[Node]:
+    return st.builds(Node, st.just("d"), modes, times, children=children)
+
+
 _leaves = st.one_of(
     st.builds(Node, st.just("f"), st.sampled_from([0o644, 0o600, 0o400, 0o755, 0o000]), times, contents),
     st.builds(
-        lambda target, time: Node("l", mtime_ns=time, data=target),
-        st.sampled_from([b"a", b"..", b"/etc/passwd", b"../../x", b"\xff", b"nowhere", b"."]),
-        times,
+        Node,
+        st.just("l"),
+        mtime_ns=times,
+        data=st.sampled_from([b"a", b"..", b"/etc/passwd", b"../../x", b"\xff", b"nowhere", b"."]),
     ),
-    st.builds(lambda link: Node("h", link=link), st.integers(0, 100)),
+    st.builds(Node, st.just("h"), link=st.integers(0, 100)),
 )
-nodes = st.recursive(
-    _leaves,
-    lambda below: st.builds(
-        lambda mode, time, children: Node("d", mode, time, children=children),
-        modes,
-        times,
-        st.dictionaries(names, below, max_size=5),
-    ),
-    max_leaves=20,
-)
-trees = st.builds(
-    lambda mode, time, children: Node("d", mode, time, children=children),
-    modes,
-    times,
-    st.dictionaries(names, nodes, max_size=6),
-)
+_nodes = st.recursive(_leaves, lambda below: _directory(st.dictionaries(names, below, max_size=5)), max_leaves=20)
+trees = _directory(st.dictionaries(names, _nodes, max_size=6))
 
 
 def build(path: Path, tree: Node) -> Path:
