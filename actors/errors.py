@@ -1,6 +1,6 @@
 """Every error of the package; each tells its reader what happened and what to do next."""
 
-# ruff: noqa: N818 # the names state what happened, as asyncio.QueueFull and TimeoutExpired do; ActorError is the root
+# the names state what happened, as asyncio.QueueFull and TimeoutExpired do; ActorError is the root
 
 from __future__ import annotations
 

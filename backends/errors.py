@@ -1,4 +1,4 @@
-# ruff: noqa: N818  # the names say what happened ("HeadConflict"); that they are errors is said by their root
+# the names say what happened ("HeadConflict"); that they are errors is said by their root
 """Every error of the package, and the translation of the system's errors into them.
 
 One root, `BackendsError`; each error says what to do next in `hint`. Which side failed is part of the type: the

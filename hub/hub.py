@@ -6,12 +6,12 @@ import contextlib
 import os
 from collections.abc import Generator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from anyio.from_thread import start_blocking_portal
 
 from actors import ActorCrashed, ActorDead, DeadlineExceeded, MailboxFull, Message, Ref
-from hub.config import HubConfig, check_module_id, configure, load
+from hub.config import HubConfig, HubOptions, check_module_id, configure, load
 from hub.errors import HubClosed, ModuleBusy, ModuleFault, OperationTimeout
 from hub.info import ModuleInfo, Obliterated, OperationInfo
 from hub.messages import (
@@ -66,7 +66,12 @@ class AsyncHub:
     """
 
     def __init__(
-        self, data_dir: str | os.PathLike[str], backend: str, *, plugins: Sequence[Plugin] = (), **options: Any
+        self,
+        data_dir: str | os.PathLike[str],
+        backend: str,
+        *,
+        plugins: Sequence[Plugin] = (),
+        **options: Unpack[HubOptions],
     ) -> None:
         self._runtime = Runtime(configure(data_dir=data_dir, backend=backend, **options), plugins)
         self._entered = False
@@ -194,7 +199,12 @@ class Hub:
     """
 
     def __init__(
-        self, data_dir: str | os.PathLike[str], backend: str, *, plugins: Sequence[Plugin] = (), **options: Any
+        self,
+        data_dir: str | os.PathLike[str],
+        backend: str,
+        *,
+        plugins: Sequence[Plugin] = (),
+        **options: Unpack[HubOptions],
     ) -> None:
         self._hub = AsyncHub(data_dir, backend, plugins=plugins, **options)
         self._stack = contextlib.ExitStack()

@@ -36,6 +36,8 @@ REQUESTS: dict[type, Request] = {
 class Module(Actor):
     """One module. Everything that changes its state passes through here, one at a time."""
 
+    # Operations that may wait for one module; a caller beyond them is told that it is busy.
+    mailbox_capacity = 256
     # What an operation may fail with goes to its caller; anything else is a defect, and supervision's business.
     domain_errors = (ModhubError,)
 

@@ -66,7 +66,7 @@ class Start(Message[Any]):
     run: Callable[[Any], Any]
 
 
-class Declared(Exception):  # noqa: N818
+class Declared(Exception):
     """A domain error of Worker."""
 
 

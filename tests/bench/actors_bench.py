@@ -290,7 +290,10 @@ def bench_races(count: int) -> None:
     total: Counter[str] = sum(tallies, Counter())
     unresolved = total.pop("UNRESOLVED", 0)
     report(
-        f"unresolved of {total.total() + unresolved:,} racing asks, stops, kills", str(unresolved), "0", met=not unresolved
+        f"unresolved of {total.total() + unresolved:,} racing asks, stops, kills",
+        str(unresolved),
+        "0",
+        met=not unresolved,
     )
     print(f"  {dict(total)} in {time.perf_counter() - begun:.1f} s; {counters.spawned:,} spawned,", end=" ")
     print(f"{counters.restarts:,} restarts")

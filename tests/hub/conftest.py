@@ -26,7 +26,8 @@ def tiny() -> Kind:
 
 def tiny_kind(name: str = "tiny", *flags: str, **options: Any) -> Kind:
     command = [sys.executable, "-I", "-S", "-E", str(TINY_SERVER), "{port}", "{data_dir}", *flags]
-    return Kind(name, command, **{"stop_timeout": 5.0, "start_timeout": 20.0, **options})
+    defaults: dict[str, Any] = {"stop_timeout": 5.0, "start_timeout": 20.0}
+    return Kind(name, command, **defaults | options)
 
 
 @pytest.fixture
@@ -35,7 +36,13 @@ def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
     hubs: list[Hub] = []
 
     def make(*, data: str = "data", backend: str = "backend", **options: Any) -> Hub:
-        options = {"kinds": [tiny_kind()], "default_kind": "tiny", "retry_delay": 0.02, "restart_delay": 0.02} | options
+        defaults: dict[str, Any] = {
+            "kinds": [tiny_kind()],
+            "default_kind": "tiny",
+            "retry_delay": 0.02,
+            "restart_delay": 0.02,
+        }
+        options = defaults | options
         hub = Hub(tmp_path / data, f"file://{tmp_path / backend}", **options).start()
         hubs.append(hub)
         return hub

@@ -53,5 +53,9 @@ def faulty_backend(monkeypatch: pytest.MonkeyPatch) -> Faults:
     """Put faults around every backend that a hub opens from now on."""
     faults = Faults()
     opened: Callable[..., BlobStore] = backends.open_store
-    monkeypatch.setattr("hub.transfers.open_store", lambda uri: FaultyStore(opened(uri), faults))
+
+    def open_faulty(uri: str) -> FaultyStore:
+        return FaultyStore(opened(uri), faults)
+
+    monkeypatch.setattr("hub.transfers.open_store", open_faulty)
     return faults

@@ -12,8 +12,13 @@ import time
 
 port, directory, flags = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 
+
+def end(number: int, frame: object) -> None:
+    os._exit(0)
+
+
 if "--broken" in flags:
-    print("cannot go on: it is broken")
+    print("cannot go on: it is broken", flush=True)
     sys.exit(3)
 if "--broken-once-used" in flags and os.path.exists(os.path.join(directory, "used")):
     print("cannot go on: the data is bad")
@@ -21,7 +26,7 @@ if "--broken-once-used" in flags and os.path.exists(os.path.join(directory, "use
 if "--stubborn" in flags:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, end)
 if "--fork" in flags and os.fork() == 0:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(3600)
@@ -34,7 +39,7 @@ listener.bind(("127.0.0.1", port))
 listener.listen(64)
 
 
-def answer(words):
+def answer(words: list[str]) -> str:
     if words[:1] == ["PUT"]:
         path = os.path.join(directory, words[1])
         with open(path + ".new", "w") as file:

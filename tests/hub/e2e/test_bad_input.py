@@ -61,7 +61,7 @@ def test_a_bad_command_fails_its_provision_and_leaves_nothing(make_hub: MakeHub,
     with pytest.raises(ModuleNotFound):
         hub.module("m")
     assert processes_of(tmp_path / "data") == []
-    assert [p for p in (tmp_path / "data").rglob("*") if "m" == p.name] == []
+    assert [p for p in (tmp_path / "data").rglob("*") if p.name == "m"] == []
     assert not list((tmp_path / "backend").glob("*"))
     # Its port, the only one there is, is free again.
     assert hub.provision("other", kind="tiny").port == port
@@ -132,7 +132,10 @@ BAD_PARAMETERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("key", BAD_PARAMETERS)
 def test_a_bad_parameter_is_named_before_anything_happens(tmp_path: Path, key: str) -> None:
     """The error names the key; not even the data directory is made."""
-    parameters = {"data_dir": tmp_path / "data", "backend": f"file://{tmp_path}/backend"} | BAD_PARAMETERS[key]
+    parameters: dict[str, Any] = {
+        "data_dir": tmp_path / "data",
+        "backend": f"file://{tmp_path}/backend",
+    } | BAD_PARAMETERS[key]
     with pytest.raises(InvalidConfig, match=key):
         Hub(**parameters)
     assert list(tmp_path.iterdir()) == []

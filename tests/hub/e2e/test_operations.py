@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from hub import (
     Obliterate,
     OperationCancelled,
     OperationTimeout,
+    ProvisionFailed,
     State,
     UnknownKind,
 )
@@ -46,7 +46,12 @@ def test_a_redis_module_goes_through_its_whole_life(make_hub: MakeHub, tmp_path:
     """Data written to redis survives hibernation, kill -9, and the way home and back; obliteration leaves nothing."""
     hub = make_hub()
     info = hub.provision("t-1", kind="redis")
-    assert (info.state, info.kind, info.dirty, info.url) == ("provisioned", "redis", True, f"http://127.0.0.1:{info.port}")
+    assert (info.state, info.kind, info.dirty, info.url) == (
+        "provisioned",
+        "redis",
+        True,
+        f"http://127.0.0.1:{info.port}",
+    )
     assert info.port is not None
     assert info.pid is not None
     assert command(info.port, "SET", "k", "v1") == "OK"
@@ -123,7 +128,7 @@ def test_refusals_name_state_and_operation(make_hub: MakeHub) -> None:
         with pytest.raises(ModuleNotFound, match="'m'"):
             operation("m")
     hub.provision("m")
-    with pytest.raises(KindMismatch, match="tiny.*store"):
+    with pytest.raises(KindMismatch, match=r"tiny.*store"):
         hub.provision("m", kind="store")
     with pytest.raises(UnknownKind, match="tiny"):
         hub.provision("other", kind="nonesuch")
@@ -159,10 +164,11 @@ def test_operations_on_one_module_run_one_at_a_time(make_hub: MakeHub, events: O
     """Many callers at once: each operation begins in a stable state, and one start serves all who provision."""
     hub = make_hub()
     with ThreadPoolExecutor(8) as pool:
-        pids = {info.pid for info in pool.map(lambda _: hub.provision("m"), range(8))}
+        pids = {info.pid for info in pool.map(hub.provision, ["m"] * 8)}
     assert len(pids) == 1
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: (hub.hibernate if n % 2 else hub.wake)("m"), range(16)))
+        for number in range(16):
+            pool.submit(hub.hibernate if number % 2 else hub.wake, "m")
     state = "unprovisioned"
     for record in events.all("module.transition", module_id="m"):
         assert record["from_state"] == state
@@ -172,14 +178,15 @@ def test_operations_on_one_module_run_one_at_a_time(make_hub: MakeHub, events: O
 def test_status_never_waits_behind_an_operation(make_hub: MakeHub, events: Observer) -> None:
     """While a provision takes its time, its module is described at once, as it is."""
     hub = make_hub(kinds=[tiny_kind("deaf", "--deaf", start_timeout=3.0)], default_kind="deaf")
-    caller = threading.Thread(target=lambda: pytest.raises(Exception, hub.provision, "m"))
-    caller.start()
+    pool = ThreadPoolExecutor(1)
+    provision = pool.submit(hub.provision, "m")
     events.wait("module.transition", module_id="m", to_state="provisioning")
     began = time.monotonic()
     assert hub.module("m").state == State.PROVISIONING
     assert time.monotonic() - began < 1.0
     assert [info.module_id for info in hub.modules()] == ["m"]
-    caller.join()
+    assert isinstance(provision.exception(), ProvisionFailed)
+    pool.shutdown()
 
 
 def test_a_deadline_withdraws_what_has_not_started(make_hub: MakeHub, events: Observer) -> None:

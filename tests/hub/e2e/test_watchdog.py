@@ -14,7 +14,7 @@ import pytest
 
 from actors import Actor
 from backends import BackendUnavailable
-from hub import Event, ModuleFault, ModuleNotFound, State, Subscribe
+from hub import Event, ModuleFault, ModuleNotFound, Provision, State, Subscribe
 from hub.operations.work import Work
 from tests.hub.conftest import MakeHub, tiny_kind
 from tests.hub.faulty import faulty_backend
@@ -51,7 +51,9 @@ def test_restarts_back_off_and_a_spent_budget_sends_the_data_home(make_hub: Make
     for crash in range(1, 5):
         kill(hub.module("m").pid)
         if crash < 4:
-            events.wait("module.transition", module_id="m", from_state="recovering", to_state="provisioned", count=crash)
+            events.wait(
+                "module.transition", module_id="m", from_state="recovering", to_state="provisioned", count=crash
+            )
     events.wait("module.restart.exhausted", module_id="m")
     events.wait("module.transition", module_id="m", from_state="recovering", to_state="unprovisioned")
     delays = [r["delay_ms"] for r in events.all("module.restart.scheduled", module_id="m")]
@@ -101,9 +103,7 @@ def test_a_process_that_ends_by_itself_is_a_crash_like_any_other(make_hub: MakeH
 
 def test_a_hung_process_is_killed_and_recovered(make_hub: MakeHub, events: Observer) -> None:
     """A stopped process still has its port open, but misses its probes; after N misses it counts as crashed."""
-    hub = make_hub(
-        kinds=[tiny_kind(live="http:/health")], live_interval=0.05, live_timeout=0.1, live_misses=2
-    )
+    hub = make_hub(kinds=[tiny_kind(live="http:/health")], live_interval=0.05, live_timeout=0.1, live_misses=2)
     info = hub.provision("m")
     assert info.pid is not None
     os.kill(info.pid, signal.SIGSTOP)
@@ -260,7 +260,7 @@ def test_a_pykka_actor_subscribes_to_events(make_hub: MakeHub) -> None:
         hub.registry.ask(Subscribe(collector))
         hub.provision("m")
         hub.hibernate("m")
-        seen: list[Event] = collector.ask("seen")
+        seen: list[Event] = collector.ask("seen", block=True)
         states = [e.fields["to_state"] for e in seen if e.name == "module.transition"]
         assert states == ["provisioning", "provisioned", "hibernating", "hibernated"]
     finally:
@@ -280,8 +280,6 @@ class Mirror(Actor):
         await self._registry.ask_async(Subscribe(self.actor_ref))
 
     async def on_receive(self, message: Any) -> None:
-        from hub import Provision
-
         match message:
             case Event("module.transition", "poison"):
                 raise ZeroDivisionError

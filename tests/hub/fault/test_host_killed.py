@@ -40,6 +40,8 @@ class Expectation:
             case "obliterated":
                 self.acknowledged = None
                 self.possible = {None}
+            case _:
+                raise ValueError(line)
 
 
 def expectations(ledger: Path) -> dict[str, Expectation]:
@@ -73,7 +75,7 @@ def settled(hub: Hub, module_id: str) -> State:
         if info.state in {State.PROVISIONED, State.HIBERNATED}:
             return info.state
         time.sleep(0.01)
-    pytest.fail(f"{module_id} did not settle: {info}")
+    pytest.fail(f"{module_id} did not settle: {hub.module(module_id)}")
 
 
 @pytest.mark.e2e
@@ -85,14 +87,20 @@ def test_nothing_is_lost_when_the_host_is_killed_at_random_instants(tmp_path: Pa
         expected = expectations(tmp_path / "ledger")
         with Hub(tmp_path / "data", f"file://{tmp_path}/backend", retry_delay=0.01) as hub:
             for info in hub.modules():
-                assert info.state in STABLE or info.state in {State.RECOVERING, State.DEPROVISIONING, State.OBLITERATING}
+                assert info.state in STABLE or info.state in {
+                    State.RECOVERING,
+                    State.DEPROVISIONING,
+                    State.OBLITERATING,
+                }
             for module_id in MODULES:
                 settled(hub, module_id)
                 info = hub.provision(module_id, kind="redis")
                 assert info.port is not None
                 value = command(info.port, "GET", "k")
                 found = None if value is None else int(value)
-                assert found in expected[module_id].possible, f"round {round_}, {module_id}: {found}, {expected[module_id]}"
+                assert found in expected[module_id].possible, (
+                    f"round {round_}, {module_id}: {found}, {expected[module_id]}"
+                )
                 if chance.random() < 0.5:
                     hub.deprovision(module_id)
                 # What was found is the truth from now on.

@@ -16,7 +16,14 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from hypothesis.strategies import lists, sampled_from
 
 from backends import BackendUnavailable, encode_module_id
@@ -165,7 +172,8 @@ class HubMachine(RuleBasedStateMachine):
         if expected.state not in {State.PROVISIONED, State.HIBERNATED}:
             return
         with ThreadPoolExecutor(len(operations)) as pool:
-            list(pool.map(lambda name: getattr(self.hub, name)(module_id), operations))
+            for operation in [getattr(self.hub, name) for name in operations]:
+                pool.submit(operation, module_id)
         expected.state = self.hub.module(module_id).state
         assert expected.state in {State.PROVISIONED, State.HIBERNATED}
 
@@ -235,9 +243,14 @@ class HubMachine(RuleBasedStateMachine):
 
 
 def run(machine: type[HubMachine], **options: Any) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
-    run_state_machine_as_test(machine, settings=settings(deadline=None, suppress_health_check=list(HealthCheck), **options))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+            **options,
+        ),
+    )
 
 
 @pytest.mark.stateful
