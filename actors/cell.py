@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from actors import life
 from actors.actor import Actor
-from actors.errors import NothingToForward, UnhandledMessage
-from actors.inspection import ActorInfo, ActorState
+from actors.errors import ForeignActor, NothingToForward, UnhandledMessage
+from actors.inspection import ActorInfo, ActorState, snapshot
 from actors.mailbox import Mailbox, expire
 from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
 from actors.ref import Ref
@@ -140,7 +140,8 @@ class Cell(Mailbox):
                 reply = envelope.reply
                 if reply is not None and reply.done():
                     envelope.state = WITHDRAWN  # its waiter was cancelled in this very turn of the loop
-                    self.system.tally.withdrawn += 1
+                    with self.dispatcher.lock:
+                        self.system.tally.withdrawn += 1
                     continue
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
@@ -252,19 +253,21 @@ class Cell(Mailbox):
 
     def forward(self, target: Cell, message: object | None) -> None:
         """Hand the envelope that is handled now to another cell."""
+        envelope = self.current
+        if envelope is None:
+            raise NothingToForward(self.name)
+        if target.system is not self.system:
+            raise ForeignActor(target.name)
+        self.current = None
         with self.dispatcher.lock:
-            envelope, self.current = self.current, None
-            if envelope is None:
-                raise NothingToForward(self.name)
-            if target.system is not self.system:
-                self.current = envelope
-                life.refuse_foreign(target)
             if envelope.state == WITHDRAWN:
                 return  # its deadline has passed while it was handled here
-            if message is not None:
-                envelope.message = message
             envelope.state = QUEUED
-            refusal = target.deliver(envelope)
+        if message is not None:
+            envelope.message = message
+        # Not under the lock: a refusal may call the host's code. A deadline that passes just now, in a thread that asks,
+        # resolves the reply, and no drain starts what is resolved.
+        refusal = target.deliver(envelope)
         if refusal is not None:
             envelope.state = STARTED
             life.not_forwarded(self, target, envelope, refusal)
@@ -301,22 +304,4 @@ class Cell(Mailbox):
 
     def inspect(self) -> ActorInfo:
         """Return a snapshot; from any thread."""
-        current = self.current
-        state = self.state
-        if state is _READY and (current is not None or self.task is not None):
-            state = ActorState.RUNNING
-        urgent = self.urgent
-        return ActorInfo(
-            name=self.name,
-            urn=self.urn,
-            class_name=self.actor_class.__name__,
-            state=state,
-            queued=len(self.user),
-            system_queued=0 if urgent is None else len(urgent),
-            processed=self.processed,
-            failures=self.failures,
-            restarts=self.restarts,
-            current=None if current is None else type(current.message).__name__,
-            started_at=self.started_at,
-            last_error=None if self.last_error is None else repr(self.last_error),
-        )
+        return snapshot(self)

@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from actors.errors import ActorCrashed, ActorDead, ActorError, ForeignActor, HandlerCancelled, MailboxFull
+from actors.errors import ActorCrashed, ActorDead, ActorError, HandlerCancelled, MailboxFull
 from actors.inspection import ActorFailure, ActorState
 from actors.message import Envelope, StopRequest
 from actors.supervision import Restart, decide
@@ -43,7 +43,8 @@ def drain_unready(cell: Cell) -> None:
 
 
 def _stop_waits(cell: Cell) -> bool:
-    return cell.urgent is not None and any(type(envelope.message) is StopRequest for envelope in cell.urgent)
+    with cell.dispatcher.lock:
+        return cell.urgent is not None and any(type(envelope.message) is StopRequest for envelope in cell.urgent)
 
 
 def _run_hook(cell: Cell, hook: Hook) -> None:
@@ -266,11 +267,6 @@ def _tell_watchers(cell: Cell, watches: Watches, terminated: Terminated) -> None
         watcher.deliver(Envelope(terminated))
     for target in tuple(watches.watched):
         unwatch(cell, target)
-
-
-def refuse_foreign(target: Cell) -> NoReturn:
-    """Refuse to forward to another system."""
-    raise ForeignActor(target.name)
 
 
 def not_forwarded(cell: Cell, target: Cell, envelope: Envelope, refusal: ActorError) -> None:

@@ -69,6 +69,10 @@ class Mailbox:
         """Schedule a drain, on the loop's thread."""
         self.dispatcher.loop.call_soon(self.drain, context=self.context)
 
+    def woken(self) -> None:
+        """Drain, in the wake-up that another thread caused: one turn of the loop less for whoever waits there."""
+        self.context.run(self.drain)
+
     def send(self, envelope: Envelope, timeout: float | None) -> ActorError | None:
         """Deliver an ask with its deadline.
 
@@ -119,7 +123,7 @@ class Mailbox:
                     if get_ident() == dispatcher.thread_id:
                         dispatcher.loop.call_soon(self.drain, context=self.context)
                         return None
-                    if dispatcher.post(self.enter):
+                    if dispatcher.post(self.woken):
                         return None
                     lane.remove(envelope)  # nobody will drain it: the loop is closed
                     self.scheduled = False

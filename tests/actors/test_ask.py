@@ -170,6 +170,22 @@ async def test_blocking_call_on_the_loop_raises_at_once() -> None:
 
 
 @virtual
+async def test_handler_that_asks_its_own_actor_fails_at_once() -> None:
+    """An actor that awaits itself in its handler gets WouldDeadlock; from a task beside the handler it may ask."""
+
+    async def ask_itself(actor: Worker) -> str:
+        with pytest.raises(WouldDeadlock, match="own handler"):
+            await actor.actor_ref.ask_async(Add(1))
+        asyncio.get_running_loop().create_task(actor.actor_ref.ask_async(Add(1)))
+        return "went on"
+
+    async with ActorSystem() as system:
+        worker = system.spawn(Worker)
+        assert await worker.ask_async(Start(ask_itself)) == "went on"
+        assert await worker.ask_async(Add(1)) == 2
+
+
+@virtual
 async def test_cancelled_waiter_withdraws_what_has_not_started() -> None:
     """A cancelled ask never runs if it waits; a handler that has started goes on to its end."""
     log: list[Any] = []

@@ -247,6 +247,7 @@ def race(system: ActorSystem, seed: int, count: int, outcomes: Counter[str]) -> 
     chance = random.Random(seed)
     strategies = (None, OneForOne(intensity=10**9, backoff=Backoff(max_s=0)))
     futures: list[Future[Any]] = []
+    batch = 10
     for _ in range(count):
         ref = system.get("target")
         if ref is None:
@@ -257,14 +258,15 @@ def race(system: ActorSystem, seed: int, count: int, outcomes: Counter[str]) -> 
                 if ref is None:
                     continue
         draw = chance.random()
-        if draw < 0.05:
+        if draw < 0.02:
             futures.append(ref.stop(block=False))
-        elif draw < 0.1:
+        elif draw < 0.04:
             futures.append(ref.kill(block=False))
         else:
             message = "crash" if draw < 0.2 else "later" if draw < 0.3 else "plain"
             futures.append(ref.ask(message, block=False, timeout=10 if draw > 0.9 else None))
-        if len(futures) >= 200:
+        if len(futures) >= batch:  # short batches, else all threads ask an actor that is dead already
+            batch = chance.randint(1, 20)
             outcomes.update(map(outcome, futures))
             futures.clear()
     outcomes.update(map(outcome, futures))
@@ -287,10 +289,13 @@ def bench_races(count: int) -> None:
         in_threads(4, lambda index: race(system, index, count // 4, tallies[index]))
         counters = system.counters()
     sys.setswitchinterval(interval)
-    total: Counter[str] = sum(tallies, Counter())
+    total = sum(tallies, Counter[str]())
     unresolved = total.pop("UNRESOLVED", 0)
     report(
-        f"unresolved of {total.total() + unresolved:,} racing asks, stops, kills", str(unresolved), "0", met=not unresolved
+        f"unresolved of {total.total() + unresolved:,} racing asks, stops, kills",
+        str(unresolved),
+        "0",
+        met=not unresolved,
     )
     print(f"  {dict(total)} in {time.perf_counter() - begun:.1f} s; {counters.spawned:,} spawned,", end=" ")
     print(f"{counters.restarts:,} restarts")
