@@ -38,7 +38,6 @@ class Cell(Mailbox):
         "behaviour",
         "current",
         "defect",
-        "draining",
         "failures",
         "history",
         "killed",
@@ -82,7 +81,6 @@ class Cell(Mailbox):
         self.scheduled = True  # whoever spawned it schedules the first drain
         self.state = ActorState.STARTING
         self.current: Envelope | None = None  # what is handled now, unless it was forwarded
-        self.draining = False  # a synchronous handler or hook of this actor is on the stack
         self.awaited: object = None  # what the task runs
         self.killed = False
         self.defect: Exception | None = None  # raised beside the running handler, which is being cancelled for it
@@ -118,9 +116,11 @@ class Cell(Mailbox):
 
     def drain(self) -> None:
         """Handle what waits, at most the system's budget of messages; then give others their turn."""
+        if self.task is not None:
+            return  # scheduled just before the task was started; its end drains
         self.scheduled = False
         behaviour = self.behaviour
-        if self.state is not _READY or self.task is not None or behaviour is None:
+        if self.state is not _READY or behaviour is None:
             life.drain_unready(self)
             return
         user = self.user
@@ -130,13 +130,13 @@ class Cell(Mailbox):
         self.draining = True
         try:
             for _ in range(self.system.drain_budget):
-                if self.urgent:
-                    envelope = self.urgent.popleft()
-                else:
-                    try:
-                        envelope = user.popleft()
-                    except IndexError:
-                        return
+                urgent = self.urgent
+                try:
+                    envelope = urgent.popleft() if urgent else user.popleft()
+                except IndexError:
+                    if user or self.urgent:
+                        continue  # only what stood first was withdrawn, by another thread, just now
+                    return
                 reply = envelope.reply
                 if reply is not None and reply.done():
                     envelope.state = WITHDRAWN  # its waiter was cancelled in this very turn of the loop
@@ -269,7 +269,6 @@ class Cell(Mailbox):
         # resolves the reply, and no drain starts what is resolved.
         refusal = target.deliver(envelope)
         if refusal is not None:
-            envelope.state = STARTED
             life.not_forwarded(self, target, envelope, refusal)
 
     def after(self, delay_s: float, message: object) -> TimerHandle:

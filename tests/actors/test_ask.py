@@ -1,5 +1,6 @@
 import asyncio
 import contextvars
+from collections import deque
 from typing import Any
 
 import pytest
@@ -318,6 +319,47 @@ async def test_running_handler_hears_what_is_queued() -> None:
         assert await worker.ask_async(Add(1)) == 1
         await worker.ask_async(Add(2))
     assert [entry for entry in log if isinstance(entry, tuple)] == [("queued", Add(1), (Add(1),))]
+
+
+@virtual
+async def test_handler_hears_what_is_queued_while_it_starts() -> None:
+    """A message queued in the synchronous part of a handler is announced, and so are those that come later."""
+    log: list[Any] = []
+
+    def start(actor: Worker) -> Any:
+        actor.actor_ref.tell(Add(1))
+        return asyncio.sleep(5)
+
+    async with ActorSystem() as system:
+        worker = system.spawn(Listener, log)
+        worker.tell(Start(start))
+        await asyncio.sleep(1)
+        worker.tell(Add(2))
+        await asyncio.sleep(1)
+        assert log == ["start", ("queued", Add(1), (Add(1),)), ("queued", Add(2), (Add(1), Add(2)))]
+
+
+class Vanishing(deque[Any]):
+    """A lane whose last message is withdrawn by another thread between the look and the grasp."""
+
+    vanished = False
+
+    def popleft(self) -> Any:
+        message = super().popleft()
+        if not self.vanished:
+            self.vanished = True
+            raise IndexError
+        return message
+
+
+@virtual
+async def test_message_withdrawn_under_the_drain() -> None:
+    """A message that another thread withdraws while the drain reaches for it costs the others nothing."""
+    async with ActorSystem() as system:
+        worker = system.spawn(Worker)
+        worker.tell(Urgent("withdrawn"))
+        worker.cell.urgent = Vanishing(worker.cell.urgent or ())
+        assert await worker.ask_async(Add(1)) == 1
 
 
 @virtual
