@@ -277,14 +277,6 @@ class Cell(Mailbox):
             self.timers = Timers()
         return self.timers.add(self, delay_s, message)
 
-    def watch(self, target: Cell) -> None:
-        """Have this cell told when the target ends."""
-        life.watch(self, target)
-
-    def unwatch(self, target: Cell) -> None:
-        """Undo `watch`."""
-        life.unwatch(self, target)
-
     def request_kill(self, envelope: Envelope) -> bool:
         """Kill the actor at once; its end answers the envelope. From any thread. False: it has ended already."""
         with self.dispatcher.lock:

