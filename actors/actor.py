@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import pykka
 
+from actors import life
 from actors.errors import NotSpawned, UnhandledMessage
 from actors.future import Future
 from actors.message import Forwarded
@@ -181,11 +182,11 @@ class Actor(_PykkaActor):
         Args:
             ref: The actor to watch; of any system.
         """
-        self.cell.watch(ref.cell)
+        life.watch(self.cell, ref.cell)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Stop watching an actor. A `Terminated` that is queued already still comes."""
-        self.cell.unwatch(ref.cell)
+        life.unwatch(self.cell, ref.cell)
 
     @staticmethod
     def _create_future() -> Future[Any]:

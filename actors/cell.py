@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from actors import life
 from actors.actor import Actor
-from actors.errors import NothingToForward, UnhandledMessage
-from actors.inspection import ActorInfo, ActorState
+from actors.errors import ForeignActor, NothingToForward, UnhandledMessage
+from actors.inspection import ActorInfo, ActorState, snapshot
 from actors.mailbox import Mailbox, expire
 from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
 from actors.ref import Ref
@@ -38,7 +38,6 @@ class Cell(Mailbox):
         "behaviour",
         "current",
         "defect",
-        "draining",
         "failures",
         "history",
         "killed",
@@ -82,7 +81,6 @@ class Cell(Mailbox):
         self.scheduled = True  # whoever spawned it schedules the first drain
         self.state = ActorState.STARTING
         self.current: Envelope | None = None  # what is handled now, unless it was forwarded
-        self.draining = False  # a synchronous handler or hook of this actor is on the stack
         self.awaited: object = None  # what the task runs
         self.killed = False
         self.defect: Exception | None = None  # raised beside the running handler, which is being cancelled for it
@@ -118,9 +116,11 @@ class Cell(Mailbox):
 
     def drain(self) -> None:
         """Handle what waits, at most the system's budget of messages; then give others their turn."""
+        if self.task is not None:
+            return  # scheduled just before the task was started; its end drains
         self.scheduled = False
         behaviour = self.behaviour
-        if self.state is not _READY or self.task is not None or behaviour is None:
+        if self.state is not _READY or behaviour is None:
             life.drain_unready(self)
             return
         user = self.user
@@ -130,17 +130,18 @@ class Cell(Mailbox):
         self.draining = True
         try:
             for _ in range(self.system.drain_budget):
-                if self.urgent:
-                    envelope = self.urgent.popleft()
-                else:
-                    try:
-                        envelope = user.popleft()
-                    except IndexError:
-                        return
+                urgent = self.urgent
+                try:
+                    envelope = urgent.popleft() if urgent else user.popleft()
+                except IndexError:
+                    if user or self.urgent:
+                        continue  # only what stood first was withdrawn, by another thread, just now
+                    return
                 reply = envelope.reply
                 if reply is not None and reply.done():
                     envelope.state = WITHDRAWN  # its waiter was cancelled in this very turn of the loop
-                    self.system.tally.withdrawn += 1
+                    with self.dispatcher.lock:
+                        self.system.tally.withdrawn += 1
                     continue
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
@@ -252,21 +253,22 @@ class Cell(Mailbox):
 
     def forward(self, target: Cell, message: object | None) -> None:
         """Hand the envelope that is handled now to another cell."""
+        envelope = self.current
+        if envelope is None:
+            raise NothingToForward(self.name)
+        if target.system is not self.system:
+            raise ForeignActor(target.name)
+        self.current = None
         with self.dispatcher.lock:
-            envelope, self.current = self.current, None
-            if envelope is None:
-                raise NothingToForward(self.name)
-            if target.system is not self.system:
-                self.current = envelope
-                life.refuse_foreign(target)
             if envelope.state == WITHDRAWN:
                 return  # its deadline has passed while it was handled here
-            if message is not None:
-                envelope.message = message
             envelope.state = QUEUED
-            refusal = target.deliver(envelope)
+        if message is not None:
+            envelope.message = message
+        # Not under the lock: a refusal may call the host's code. A deadline that passes just now, in a thread that asks,
+        # resolves the reply, and no drain starts what is resolved.
+        refusal = target.deliver(envelope)
         if refusal is not None:
-            envelope.state = STARTED
             life.not_forwarded(self, target, envelope, refusal)
 
     def after(self, delay_s: float, message: object) -> TimerHandle:
@@ -274,14 +276,6 @@ class Cell(Mailbox):
         if self.timers is None:
             self.timers = Timers()
         return self.timers.add(self, delay_s, message)
-
-    def watch(self, target: Cell) -> None:
-        """Have this cell told when the target ends."""
-        life.watch(self, target)
-
-    def unwatch(self, target: Cell) -> None:
-        """Undo `watch`."""
-        life.unwatch(self, target)
 
     def request_kill(self, envelope: Envelope) -> bool:
         """Kill the actor at once; its end answers the envelope. From any thread. False: it has ended already."""
@@ -301,22 +295,4 @@ class Cell(Mailbox):
 
     def inspect(self) -> ActorInfo:
         """Return a snapshot; from any thread."""
-        current = self.current
-        state = self.state
-        if state is _READY and (current is not None or self.task is not None):
-            state = ActorState.RUNNING
-        urgent = self.urgent
-        return ActorInfo(
-            name=self.name,
-            urn=self.urn,
-            class_name=self.actor_class.__name__,
-            state=state,
-            queued=len(self.user),
-            system_queued=0 if urgent is None else len(urgent),
-            processed=self.processed,
-            failures=self.failures,
-            restarts=self.restarts,
-            current=None if current is None else type(current.message).__name__,
-            started_at=self.started_at,
-            last_error=None if self.last_error is None else repr(self.last_error),
-        )
+        return snapshot(self)

@@ -110,11 +110,13 @@ class DeadlineExceeded(ActorError, pykka.Timeout, TimeoutError):
 
 
 class WouldDeadlock(ActorError):
-    """A blocking call was made on the thread of the event loop that would have to answer it."""
+    """A call that could never be answered: it blocks the loop's own thread, or awaits the actor that makes it."""
 
-    def __init__(self, call: str) -> None:
+    def __init__(self, call: str, *, of_itself: bool = False) -> None:
         super().__init__(
-            f"{call} would block the event loop's own thread for ever. "
+            f"{call} of an actor by its own handler would wait for ever. Call the method, or tell it and return first."
+            if of_itself
+            else f"{call} would block the event loop's own thread for ever. "
             "There, use `await ref.ask_async(...)`, or block=False and await the future."
         )
 

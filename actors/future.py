@@ -30,8 +30,10 @@ class Future(pykka.Future[T]):
     `get()` on the thread of the loop that would have to resolve it raises `WouldDeadlock` instead of blocking.
     """
 
+    _get_hook: Callable[[float | None], T] | None = None
+
     def __init__(self) -> None:
-        super().__init__()
+        # Not super().__init__(): it allocates for get hooks, which few futures have (see set_get_hook).
         # One lock to guard, and a lock for each thread that blocks: a Condition for each future, as pykka's own
         # ThreadingFuture has, costs more than the rest of an ask.
         self._guard = threading.Lock()
@@ -102,6 +104,7 @@ class Future(pykka.Future[T]):
         with self._guard:
             if self._done:
                 raise FutureResolved.create()
+            super().__init__()
             super().set_get_hook(func)
 
     def get(self, *, timeout: float | None = None) -> T:

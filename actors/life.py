@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from actors.errors import ActorCrashed, ActorDead, ActorError, ForeignActor, HandlerCancelled, MailboxFull
+from actors.errors import ActorCrashed, ActorDead, ActorError, HandlerCancelled, MailboxFull
 from actors.inspection import ActorFailure, ActorState
-from actors.message import Envelope, StopRequest
+from actors.message import QUEUED, STARTED, Envelope, StopRequest
 from actors.supervision import Restart, decide
 from actors.watch import EndReason, Terminated, Watches
 
@@ -43,7 +43,8 @@ def drain_unready(cell: Cell) -> None:
 
 
 def _stop_waits(cell: Cell) -> bool:
-    return cell.urgent is not None and any(type(envelope.message) is StopRequest for envelope in cell.urgent)
+    with cell.dispatcher.lock:
+        return cell.urgent is not None and any(type(envelope.message) is StopRequest for envelope in cell.urgent)
 
 
 def _run_hook(cell: Cell, hook: Hook) -> None:
@@ -107,9 +108,10 @@ def stop(cell: Cell, envelope: Envelope) -> None:
     """Stop taking messages, call `on_stop`, end."""
     cell.current = None
     _close(cell, "stopped")
-    if cell.urgent is None:
-        cell.urgent = deque()
-    cell.urgent.appendleft(envelope)  # answered at the end
+    with cell.dispatcher.lock:
+        if cell.urgent is None:
+            cell.urgent = deque()
+        cell.urgent.appendleft(envelope)  # answered at the end
     cell.state = ActorState.STOPPING
     if cell.behaviour is not None:
         _run_hook(cell, cell.behaviour.on_stop)
@@ -268,13 +270,11 @@ def _tell_watchers(cell: Cell, watches: Watches, terminated: Terminated) -> None
         unwatch(cell, target)
 
 
-def refuse_foreign(target: Cell) -> NoReturn:
-    """Refuse to forward to another system."""
-    raise ForeignActor(target.name)
-
-
 def not_forwarded(cell: Cell, target: Cell, envelope: Envelope, refusal: ActorError) -> None:
     """Tell the asker of a forwarded message that its new actor refused it."""
+    with cell.dispatcher.lock:
+        if envelope.state == QUEUED:  # else its deadline has passed meanwhile
+            envelope.state = STARTED
     cell.answer_error(envelope, refusal)
     if isinstance(refusal, MailboxFull) and envelope.reply is None:
         cell.system.dead_letter(envelope, target.name, "full")

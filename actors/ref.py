@@ -160,6 +160,7 @@ class Ref(pykka.ActorRef[Any], Generic[A_co]):
             The reply.
 
         Raises:
+            WouldDeadlock: The handler of an actor asks that very actor.
             DeadlineExceeded: No reply by the deadline.
             ActorDead: The actor has ended.
             ActorCrashed: The handler raised an undeclared exception.
@@ -169,6 +170,8 @@ class Ref(pykka.ActorRef[Any], Generic[A_co]):
         cell = self.cell
         loop = asyncio.get_running_loop()
         if loop is cell.dispatcher.loop:
+            if cell.task is not None and cell.task is asyncio.current_task():
+                raise WouldDeadlock("ask_async()", of_itself=True)
             reply: asyncio.Future[Any] = loop.create_future()
             envelope = Envelope(message, reply)
             refusal = cell.send(envelope, timeout)

@@ -138,14 +138,19 @@ class ActorSystem:
                     await next(reversed(self._cells.values())).ref.stop(block=False)
             with anyio.move_on_after(self._stop_timeout_s):
                 # One that hangs has used up the time. It costs the others their order, not their on_stop.
-                for ended in [cell.ref.stop(block=False) for cell in reversed(self._cells.values())]:
+                for ended in [cell.ref.stop(block=False) for cell in self._last_first()]:
                     await ended
         finally:
             # Also when this very task is being cancelled: no actor's task may outlive its system.
             with anyio.CancelScope(shield=True):
-                for ended in [cell.ref.kill(block=False) for cell in reversed(self._cells.values())]:
+                for ended in [cell.ref.kill(block=False) for cell in self._last_first()]:
                     await ended
             self.deadlines.close()
+
+    def _last_first(self) -> list[Cell]:
+        cells = list(self._cells.values())  # a copy: an idle actor that is killed leaves at once
+        cells.reverse()
+        return cells
 
     @property
     def dispatcher(self) -> Dispatcher:

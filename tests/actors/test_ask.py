@@ -1,5 +1,6 @@
 import asyncio
 import contextvars
+from collections import deque
 from typing import Any
 
 import pytest
@@ -170,6 +171,22 @@ async def test_blocking_call_on_the_loop_raises_at_once() -> None:
 
 
 @virtual
+async def test_handler_that_asks_its_own_actor_fails_at_once() -> None:
+    """An actor that awaits itself in its handler gets WouldDeadlock; from a task beside the handler it may ask."""
+
+    async def ask_itself(actor: Worker) -> str:
+        with pytest.raises(WouldDeadlock, match="own handler"):
+            await actor.actor_ref.ask_async(Add(1))
+        asyncio.get_running_loop().create_task(actor.actor_ref.ask_async(Add(1)))
+        return "went on"
+
+    async with ActorSystem() as system:
+        worker = system.spawn(Worker)
+        assert await worker.ask_async(Start(ask_itself)) == "went on"
+        assert await worker.ask_async(Add(1)) == 2
+
+
+@virtual
 async def test_cancelled_waiter_withdraws_what_has_not_started() -> None:
     """A cancelled ask never runs if it waits; a handler that has started goes on to its end."""
     log: list[Any] = []
@@ -302,6 +319,47 @@ async def test_running_handler_hears_what_is_queued() -> None:
         assert await worker.ask_async(Add(1)) == 1
         await worker.ask_async(Add(2))
     assert [entry for entry in log if isinstance(entry, tuple)] == [("queued", Add(1), (Add(1),))]
+
+
+@virtual
+async def test_handler_hears_what_is_queued_while_it_starts() -> None:
+    """A message queued in the synchronous part of a handler is announced, and so are those that come later."""
+    log: list[Any] = []
+
+    def start(actor: Worker) -> Any:
+        actor.actor_ref.tell(Add(1))
+        return asyncio.sleep(5)
+
+    async with ActorSystem() as system:
+        worker = system.spawn(Listener, log)
+        worker.tell(Start(start))
+        await asyncio.sleep(1)
+        worker.tell(Add(2))
+        await asyncio.sleep(1)
+        assert log == ["start", ("queued", Add(1), (Add(1),)), ("queued", Add(2), (Add(1), Add(2)))]
+
+
+class Vanishing(deque[Any]):
+    """A lane whose last message is withdrawn by another thread between the look and the grasp."""
+
+    vanished = False
+
+    def popleft(self) -> Any:
+        message = super().popleft()
+        if not self.vanished:
+            self.vanished = True
+            raise IndexError
+        return message
+
+
+@virtual
+async def test_message_withdrawn_under_the_drain() -> None:
+    """A message that another thread withdraws while the drain reaches for it costs the others nothing."""
+    async with ActorSystem() as system:
+        worker = system.spawn(Worker)
+        worker.tell(Urgent("withdrawn"))
+        worker.cell.urgent = Vanishing(worker.cell.urgent or ())
+        assert await worker.ask_async(Add(1)) == 1
 
 
 @virtual

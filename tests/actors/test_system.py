@@ -112,6 +112,8 @@ async def test_cancelled_exit_leaves_no_task() -> None:
 
     async def host() -> None:
         async with ActorSystem(stop_timeout_s=None) as system:
+            for _ in range(3):
+                system.spawn(Worker)  # idle ones that the cancellation leaves to be killed
             system.spawn(Worker).tell(Start(long))
             await settle()
 

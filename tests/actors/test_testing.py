@@ -1,10 +1,14 @@
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable, Callable
+
+import anyio.to_thread
+import pytest
 
 from actors import ActorSystem
 from actors.testing import Recorder, run_virtual, virtual_loop
-from tests.actors.harness import virtual
+from tests.actors.harness import Work, Worker, virtual
 
 
 def test_virtual_time_passes_at_once() -> None:
@@ -44,6 +48,35 @@ def test_virtual_loop_waits_for_threads_when_nothing_else_is_due() -> None:
 
 def double(number: int) -> int:
     return 2 * number
+
+
+@pytest.mark.parametrize("to_thread", [asyncio.to_thread, anyio.to_thread.run_sync])
+def test_virtual_clock_waits_for_threads(to_thread: Callable[..., Awaitable[str]]) -> None:
+    """Work in threads takes no virtual time: it beats a deadline that real time would let pass much later."""
+
+    def work() -> str:
+        for _ in range(100):
+            threading.Event().wait(0)  # gives the other threads a turn
+        return "done"
+
+    async def main() -> None:
+        async with asyncio.timeout(0.001):
+            assert await to_thread(work) == "done"
+        assert asyncio.get_running_loop().time() == 0
+
+    run_virtual(main)
+
+
+def test_thread_that_waits_for_a_timer_of_the_loop() -> None:
+    """A thread that itself waits for the loop's timers does not stop the clock for ever."""
+
+    async def main() -> None:
+        async with ActorSystem() as system:
+            worker = system.spawn(Worker)
+            assert await asyncio.to_thread(worker.ask, Work(60)) == "work"
+            assert system.clock() == 60
+
+    run_virtual(main)
 
 
 @virtual

