@@ -46,10 +46,11 @@ class FileStore:
     Args:
         root: Absolute path of the folder. It need not exist: the first write creates it. Once seen, its absence is
             `BackendUnavailable` (an unmounted disk must not look like an empty one).
+        create: Whether the first write may create the folder. If not, its absence is `BackendUnavailable` always.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._folders = Folders(root)
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        self._folders = Folders(root, create=create)
 
     @property
     def uri(self) -> str:

@@ -90,6 +90,20 @@ def test_hydrated_files_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert str(tmp_path) in synced
 
 
+@pytest.mark.parametrize("year", [-(10**4), 300, 8000])
+def test_times_far_away(year: int) -> None:
+    """A time that the format can't hold is clamped, and keeps nothing from its way home."""
+    with workspace() as path:
+        rig = Rig(path)
+        source = path / "source"
+        source.mkdir()
+        (source / "file").write_bytes(b"1")
+        os.utime(source / "file", ns=(0, year * 365 * 86400 * 10**9))
+        rig.save(source)
+        assert (rig.load("copy") / "file").read_bytes() == b"1"
+        rig.save(source)
+
+
 def test_chunk_borders(tmp_path: Path) -> None:
     """Files of sizes around the chunk size and the pack threshold come back equal."""
     rig = Rig(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import BackendDenied, LocalDiskError, RemoteModule
+from backends import BackendDenied, LocalDiskError, RemoteModule, open_store
 from backends.hydration import hydrate
 from tests.backends.rig import Rig
 from tests.backends.trees import Node, build, snapshot, workspace
@@ -80,6 +80,15 @@ def test_read_only_backend_is_denied(place: Path) -> None:
     with pytest.raises(BackendDenied):
         RemoteModule(rig.store, "new", owner="a").claim(None, "k")
     assert rig.module.read_head() == head
+
+
+def test_invisible_backend_is_denied(place: Path) -> None:
+    """Opening a store below a folder that may not be entered is no error; using it is a typed one."""
+    (place / "closed").mkdir(0o000)
+    store = open_store((place / "closed" / "store").as_uri())
+    for act in (store.check, lambda: store.get("m/head"), lambda: store.put("m/head", b"1")):
+        with pytest.raises(BackendDenied):
+            act()
 
 
 def test_unreachable_backend_is_denied(place: Path) -> None:
