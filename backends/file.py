@@ -22,8 +22,7 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
-from blake3 import blake3
-
+from backends import object_file
 from backends.blobstore import BlobInfo, Data, Guard, Purged, Remnant, check_key, check_prefix
 from backends.directory import DirTree, join, remove_tree
 from backends.errors import (
@@ -37,8 +36,6 @@ from backends.errors import (
 from backends.folders import Folders, locked
 
 TEMPORARY = ".tmp-"
-_HASHED = 64 * 1024  # objects up to this size are identified by content; larger ones by what a rewrite must change
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO})  # what opening a link or a socket answers
 _ATTEMPTS = 64  # a write begins again when an erasure took its folder away; so often in a row is an attack or a defect
 
@@ -49,10 +46,11 @@ class FileStore:
     Args:
         root: Absolute path of the folder. It need not exist: the first write creates it. Once seen, its absence is
             `BackendUnavailable` (an unmounted disk must not look like an empty one).
+        create: Whether the first write may create the folder. If not, its absence is `BackendUnavailable` always.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._folders = Folders(root)
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        self._folders = Folders(root, create=create)
 
     @property
     def uri(self) -> str:
@@ -81,10 +79,10 @@ class FileStore:
                         folder = opened.folder
                         temporary = os.fsencode(TEMPORARY + secrets.token_hex(8))
                         try:
-                            etag = _write(folder, temporary, data)
+                            etag = object_file.write(folder, temporary, data)
                             with locked(opened, folders[0]):
                                 self._check(guard)
-                                _match(folder, name, key, if_match=if_match, if_none_match=if_none_match)
+                                object_file.match(folder, name, key, if_match=if_match, if_none_match=if_none_match)
                                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
                         except BaseException:
                             with contextlib.suppress(OSError):
@@ -105,15 +103,15 @@ class FileStore:
             status = os.fstat(fd)
             if limit is not None and status.st_size > limit:
                 raise CorruptData(f"{key} is larger than the {limit} bytes that it may have", blob=key)
-            data = _read(fd, status.st_size)
-            return data, _etag(status, data)
+            data = object_file.read(fd, status.st_size)
+            return data, object_file.etag_of(status, data)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """See `BlobStore.get_range`."""
         *folders, name = check_key(key).split("/")
         with backend_errors(f"reading {key}"), self._reading(folders, name, key) as fd:
             os.lseek(fd, offset, os.SEEK_SET)
-            return _read(fd, length)
+            return object_file.read(fd, length)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See `BlobStore.list`. Etags are not part of it: they would cost a read of each small object."""
@@ -129,7 +127,7 @@ class FileStore:
         with backend_errors(f"deleting {key}"):
             try:
                 with self._folders.open(folders) as opened, locked(opened, folders[0]):
-                    _match(opened.folder, name, key, if_match=if_match)
+                    object_file.match(opened.folder, name, key, if_match=if_match)
                     os.unlink(name, dir_fd=opened.folder)
                     os.fsync(opened.folder)
             except FileNotFoundError:
@@ -193,7 +191,7 @@ class FileStore:
         with backend_errors(f"removing {key}"):
             try:
                 with self._folders.open(folders) as opened, locked(opened, folders[0]):
-                    _match(opened.folder, name, key, if_match=if_match)
+                    object_file.match(opened.folder, name, key, if_match=if_match)
                     size = os.stat(name, dir_fd=opened.folder, follow_symlinks=False).st_size
                     os.unlink(name, dir_fd=opened.folder)
                     os.fsync(opened.folder)
@@ -221,7 +219,7 @@ class FileStore:
             while not self._folders.seen and not path.exists():
                 path = path.parent
             os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            if not os.access(path, os.W_OK | os.X_OK) or os.statvfs(path).f_flag & os.ST_RDONLY:
+            if not os.access(path, os.W_OK | os.X_OK, effective_ids=True) or os.statvfs(path).f_flag & os.ST_RDONLY:
                 raise BackendDenied(f"{self.uri} is not writable")
 
     def _check(self, guard: Guard | None) -> None:
@@ -238,7 +236,7 @@ class FileStore:
     def _reading(self, folders: Sequence[str], name: str, key: str) -> Generator[int]:
         try:
             with self._folders.open(folders) as opened:
-                fd = os.open(name, _READ, dir_fd=opened.folder)
+                fd = os.open(name, object_file.READ, dir_fd=opened.folder)
         except FileNotFoundError:
             raise BlobNotFound(key) from None
         except OSError as error:
@@ -283,52 +281,6 @@ def _remove(module: int, name: bytes, removed: Callable[[bytes, os.stat_result],
             if error.errno != errno.ENOTEMPTY:
                 raise
     return remove_tree(module, name, removed=removed)
-
-
-def _write(folder: int, name: bytes, data: Data) -> str:
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
-    try:
-        rest = memoryview(data).cast("B")
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        os.fsync(fd)
-        return _etag(os.fstat(fd), data)
-    finally:
-        os.close(fd)
-
-
-def _read(fd: int, length: int) -> bytes:
-    parts: list[bytes] = []
-    while length > 0 and (part := os.read(fd, length)):
-        parts.append(part)
-        length -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _etag(status: os.stat_result, data: Data) -> str:
-    if status.st_size <= _HASHED:
-        return "h" + blake3(data).hexdigest()
-    return f"s{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
-
-
-def _match(folder: int, name: str, key: str, *, if_match: str | None, if_none_match: bool = False) -> None:
-    if if_match is None and not if_none_match:
-        return
-    try:
-        fd = os.open(name, _READ, dir_fd=folder)
-    except FileNotFoundError:
-        if if_match is not None:
-            raise PreconditionFailed(f"{key} does not exist") from None
-        return
-    try:
-        status = os.fstat(fd)
-        etag = _etag(status, _read(fd, status.st_size) if status.st_size <= _HASHED else b"")
-    finally:
-        os.close(fd)
-    if if_none_match:
-        raise PreconditionFailed(f"{key} exists")
-    if etag != if_match:
-        raise PreconditionFailed(f"{key} has changed")
 
 
 def _count(name: bytes, status: os.stat_result) -> Purged:

@@ -30,11 +30,15 @@ class Folders:
 
     Args:
         root: Absolute path of the root. Once it was seen, its absence is `BackendUnavailable`.
+        create: Whether the first write may create it; if not, it counts as seen from the start.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, create: bool = True) -> None:
         self.root = root
-        self.seen = root.is_dir()
+        try:
+            self.seen = not create or root.is_dir()
+        except OSError:
+            self.seen = False  # not even visible; the first use says why, as a typed error
 
     @contextlib.contextmanager
     def open(self, parts: Sequence[str], *, create: bool = False, below: bool = False) -> Generator[Opened]:

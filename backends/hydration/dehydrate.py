@@ -148,10 +148,7 @@ class Dehydration:
             raise HeadConflict(f"{self._where.head_key} is no longer the head that the data grew from", current=current)
 
     def _conflict(self) -> HeadConflict:
-        try:
-            current = self._where.read_head()
-        except BackendsError:
-            current = None
+        current = self._where.peek_head()
         return HeadConflict(f"{self._where.head_key} was changed while the data was sent", current=current)
 
     def _look(self) -> _Before:

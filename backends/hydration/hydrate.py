@@ -19,6 +19,7 @@ from blake3 import blake3
 from backends.directory import DIRECTORY, DirTree, remove_tree
 from backends.errors import CorruptData, DestinationExists, local_errors
 from backends.hydration import index as stat_index
+from backends.hydration.durable import make_durable
 from backends.hydration.location import Location
 from backends.hydration.manifest import HOLE, BlobRef, Chunk, Entry, Manifest
 from backends.hydration.pool import Pool
@@ -119,6 +120,9 @@ class _Filling:
         self._link_and_dress()
         found = self._found()
         self._dress_directories()
+        self._meter.check()
+        folders = [entry.path for entry in self._manifest.entries if entry.kind == "d"]
+        make_durable(self._tree, [item.path for item, _ in found], folders)
         # Before anybody else can touch them: every later change has another ctime than the index.
         settle([item for item, _ in found])
         received = sum(self._manifest.blobs[number].size for number in pieces)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backends.blobstore import BlobStore
-from backends.errors import CorruptData, HeadConflict, InvalidName, PreconditionFailed, Tombstoned
+from backends.errors import BackendsError, CorruptData, HeadConflict, InvalidName, PreconditionFailed, Tombstoned
 from backends.hydration.dehydrate import Dehydrated, Dehydration
 from backends.hydration.erase import Erased, erase
 from backends.hydration.head import FORMAT, Head, valid_name
@@ -142,7 +142,10 @@ class RemoteModule:
             )
         except CorruptData as error:
             # What is missing may be what a new owner has collected: then this head is old, and nothing is damaged.
-            current = self._where.read_head()
+            try:
+                current = self._where.read_head()
+            except BackendsError:
+                raise error from None
             if current is None or current.etag != head.etag:
                 raise HeadConflict(f"{self.module_id} was changed while it was hydrated", current=current) from error
             raise
@@ -213,7 +216,7 @@ class RemoteModule:
             return self._where.write_head(head, over=over)
         except PreconditionFailed as error:
             raise HeadConflict(
-                f"{self.module_id} was taken by another owner meanwhile", current=self._where.read_head()
+                f"{self.module_id} was taken by another owner meanwhile", current=self._where.peek_head()
             ) from error
 
 

@@ -16,7 +16,7 @@ from backends.hydration.chunk import read_at, read_chunks
 from backends.hydration.head import Head
 from backends.hydration.index import Contents, Index
 from backends.hydration.location import Location
-from backends.hydration.manifest import FORMAT, HOLE, BlobRef, Chunk, Entry, Manifest
+from backends.hydration.manifest import FORMAT, HOLE, TIME_LIMIT, BlobRef, Chunk, Entry, Manifest
 from backends.hydration.pack import Packer, Place, worth_rewriting
 from backends.hydration.pool import Pool
 from backends.hydration.progress import Meter
@@ -189,6 +189,7 @@ def _build(taken: Taken, packer: Packer) -> Manifest:
                 chunks.append(Chunk(content, order.setdefault(place.blob, len(order)), place.offset, length))
             else:
                 chunks.append(Chunk(b"", HOLE, 0, length))
-        entries.append(Entry(item.path, item.kind, item.mode, item.mtime_ns, item.size, item.target, tuple(chunks)))
+        time_ns = max(-TIME_LIMIT, min(item.mtime_ns, TIME_LIMIT))
+        entries.append(Entry(item.path, item.kind, item.mode, time_ns, item.size, item.target, tuple(chunks)))
     blobs = tuple(BlobRef(blob, packer.sizes[blob]) for blob in order)
     return Manifest(FORMAT, blobs, tuple(entries))

@@ -79,7 +79,7 @@ HOSTILE: dict[str, Manifest] = {
     "set-uid": _manifest(Entry(b"d", "d", 0o4755)),
     "mode with type": _manifest(Entry(b"d", "d", 0o40755)),
     "negative mode": _manifest(Entry(b"d", "d", -1)),
-    "time out of range": _manifest(Entry(b"d", "d", mtime_ns=2**63)),
+    "time out of range": _manifest(Entry(b"d", "d", mtime_ns=2**63 + 1)),
     "directory with content": _manifest(Entry(b"d", "d", size=10, chunks=(PART,))),
     "directory with target": _manifest(Entry(b"d", "d", target=b"x")),
     "link without target": _manifest(Entry(b"l", "l")),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from backends import DestinationExists, LocalDiskError, UnsupportedFile
+from backends.hydration import durable
 from tests.backends.rig import Rig
 from tests.backends.trees import Node, build, snapshot, trees, workspace
 
@@ -61,6 +62,46 @@ def test_big_file_with_holes(tmp_path: Path) -> None:
     copy = rig.load("copy") / "sparse"
     assert copy.read_bytes() == (source / "sparse").read_bytes()
     assert copy.stat().st_blocks * 512 < 10 << 20
+
+
+@pytest.mark.parametrize("count", [3, 100])
+def test_hydrated_files_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """What was hydrated is on the disk before it is in place: few files one by one, many by one sync of the disk."""
+    rig = Rig(tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(count):
+        (source / str(number)).write_bytes(b"%d" % number)
+    head = rig.save(source).head
+    synced: list[str] = []
+
+    class Libc:
+        def syncfs(self, fd: int) -> int:
+            synced.extend(str(Path(f"/proc/self/fd/{fd}").readlink() / name) for name in os.listdir(fd))
+            return 0
+
+    def fsync(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+
+    monkeypatch.setattr(durable, "_libc", Libc())
+    monkeypatch.setattr(os, "fsync", fsync)
+    rig.fetch(tmp_path / "copy", head)
+    assert {Path(path).name for path in synced if "hydrate-" in path} >= {str(number) for number in range(count)}
+    assert str(tmp_path) in synced
+
+
+@pytest.mark.parametrize("year", [-(10**4), 300, 8000])
+def test_times_far_away(year: int) -> None:
+    """A time that the format can't hold is clamped, and keeps nothing from its way home."""
+    with workspace() as path:
+        rig = Rig(path)
+        source = path / "source"
+        source.mkdir()
+        (source / "file").write_bytes(b"1")
+        os.utime(source / "file", ns=(0, year * 365 * 86400 * 10**9))
+        rig.save(source)
+        assert (rig.load("copy") / "file").read_bytes() == b"1"
+        rig.save(source)
 
 
 def test_chunk_borders(tmp_path: Path) -> None:
