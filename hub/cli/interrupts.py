@@ -28,6 +28,19 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._ignored = False
+        self._deferring = False
+        self._deferred: int | None = None
+
+    @contextmanager
+    def deferred(self) -> Generator[None]:
+        """Raise a signal that comes within the block at its end: for what is short and must not be torn apart."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+        if self._deferred is not None:
+            self.handle(self._deferred, None)
 
     def ignore(self) -> None:
         """From now on signals do nothing: the command is tidying up, and is nearly done."""
@@ -35,7 +48,9 @@ class Interrupts:
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Raise the first signal."""
-        if not self._ignored:
+        if self._deferring:
+            self._deferred = number
+        elif not self._ignored:
             self._ignored = True
             raise Interrupted(number)
 

@@ -72,6 +72,7 @@ def demo(kind: str, *, keep: bool, as_json: bool, verbose: bool) -> int:
             narrator=narrator,
             recording=recorded,
             symbols=terminal.symbols,
+            undivided=interrupts.deferred,
         )
         failure: ModhubError | None = None
         try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from hub.cli.demo.errors import CheckFailed
 from hub.cli.demo.recording import Recording, Reported
@@ -67,9 +67,29 @@ class Step:
             CheckFailed: it does not hold.
         """
         if not holds:
-            what = f"{self.action} {self.module_id}".strip()
-            raise CheckFailed(f"step {self.number}, {what}: {otherwise}")
+            self.fail(otherwise)
         self.checks += 1
+
+    def fail(self, message: str, cause: Exception | None = None) -> NoReturn:
+        """End the demo at this step.
+
+        Args:
+            message: what did not hold.
+            cause: what it came from.
+
+        Raises:
+            CheckFailed: always.
+        """
+        raise CheckFailed(f"{self._place}{message}") from cause
+
+    @property
+    def _place(self) -> str:
+        return f"step {self.number}, {f'{self.action} {self.module_id}'.strip()}: "
+
+    def tell_failure(self, error: Exception) -> None:
+        """Say what failed. The whole error comes last, on stderr; here it shows where in the story it happened."""
+        message: str = getattr(error, "message", "") or str(error) or repr(error)
+        self.text = message.removeprefix(self._place)
 
     def tell(self, text: str, *listing: str) -> None:
         """Say what was done and checked; `listing` is shown below, as it is."""
@@ -127,9 +147,7 @@ class Narrator:
             yield step
             step.ok = True
         except Exception as error:
-            # The whole error comes last, on stderr; here its first line shows where in the story it happened.
-            step.text = getattr(error, "message", None) or str(error) or repr(error)
-            step.text = step.text.removeprefix(f"step {step.number}, {f'{action} {module_id}'.strip()}: ")
+            step.tell_failure(error)
             raise
         finally:
             if step.text:

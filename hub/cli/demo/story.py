@@ -6,13 +6,13 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from backends import BlobStore
 from hub.cli.demo import evidence
 from hub.cli.demo.data import DataClient
-from hub.cli.demo.errors import CheckFailed
 from hub.cli.demo.narration import Narrator, Step
 from hub.cli.demo.recording import Recording
 from hub.cli.terminal import Symbols, duration, size
@@ -38,6 +38,7 @@ class Story:
         narrator: tells the steps.
         recording: the hub's events.
         symbols: marks for listings.
+        undivided: a block that no signal interrupts.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Story:
         narrator: Narrator,
         recording: Recording,
         symbols: Symbols,
+        undivided: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._hub = hub
         self._folder = folder
@@ -58,6 +60,7 @@ class Story:
         self._step = narrator.step
         self._recording = recording
         self._symbols = symbols
+        self._undivided = undivided
         self._values: Mapping[str, Mapping[str, bytes]] = {name: _values(name) for name in MODULES}
 
     def play(self, *, keep: bool) -> None:
@@ -70,7 +73,9 @@ class Story:
             ModhubError: a check did not hold, or the hub failed.
         """
         with self._step("start hub") as step:
-            step.timed(self._hub.start)
+            # A loop's thread that is only half started could be neither used nor ended.
+            with self._undivided():
+                step.timed(self._hub.start)
             step.check(self._hub.modules() == (), "a new hub tracks modules already")
             step.tell("journal, data and backend are in that folder")
         for name in MODULES:
@@ -100,12 +105,10 @@ class Story:
                 try:
                     self._client.write(_port(info), key, value)
                 except OSError as error:
-                    raise CheckFailed(
-                        f"step {step.number}, provision {name}: {key!r} can't be written: {error}"
-                    ) from error
+                    step.fail(f"{key!r} can't be written: {error}", error)
             self._check_data(step, info)
             total = size(sum(map(len, values.values())))
-            text = f"up on port {info.port}; {total} in by {self._client.how}"
+            text = f"up on port {info.port}; wrote {total} by {self._client.how}"
             step.tell(f"{note}; {text}" if note else text)
 
     def _hibernate(self, name: str) -> None:
@@ -134,29 +137,28 @@ class Story:
             others = _pids(self._hub, but=name)
             assert before.pid is not None, "a provisioned module has a process"
             os.kill(before.pid, signal.SIGKILL)
-            info = step.timed(self._await_recovery, name, before)
+            info = step.timed(self._await_recovery, step, before)
             self._check_data(step, info)
             step.check(info.restarts == before.restarts + 1, f"it was restarted {info.restarts} times")
             step.check(_pids(self._hub, but=name) == others, "another module was restarted as well")
             step.tell(
-                f"process {before.pid} shot; the watchdog started {info.pid}, which answered"
+                f"process {before.pid} killed; the watchdog started {info.pid}, which answered"
                 f" {duration(step.took_s)} later; data read back; the others noticed nothing"
             )
 
-    def _await_recovery(self, name: str, before: ModuleInfo) -> ModuleInfo:
+    def _await_recovery(self, step: Step, before: ModuleInfo) -> ModuleInfo:
         """Wait until another process answers for the module."""
+        name = before.module_id
         deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
+        while True:
             info = self._hub.module(name)
             if info.state is State.PROVISIONED and info.pid != before.pid:
-                try:
+                with suppress(OSError):  # up, but for this instant it does not answer
                     self._client.read(_port(info), next(iter(self._values[name])))
-                except OSError:
-                    pass
-                else:
                     return info
+            if time.monotonic() > deadline:
+                step.fail(f"it did not come back within {_PATIENCE_S:g} s")
             time.sleep(_POLL_S)
-        raise CheckFailed(f"kill -9 {name}: it did not come back within {_PATIENCE_S:g} s")
 
     def _deprovision(self, name: str) -> None:
         with self._step("deprovision", name) as step:
@@ -205,7 +207,8 @@ class Story:
 
     def _close(self) -> None:
         with self._step("close hub") as step:
-            step.timed(self._hub.close)
+            with self._undivided():
+                step.timed(self._hub.close)
             pids = {e.fields["pid"] for e in self._recording.events if e.name == "instance.started"}
             living = sorted(pid for pid in pids if evidence.process_lives(pid))
             step.check(not living, f"processes are left: {living}")
@@ -218,9 +221,7 @@ class Story:
         try:
             found = self._read(info, *expected)
         except OSError as error:
-            raise CheckFailed(
-                f"step {step.number}, {step.action} {info.module_id}: its data can't be read: {error}"
-            ) from error
+            step.fail(f"its data can't be read: {error}", error)
         for key, value in expected.items():
             step.check(found[key] == value, f"the value of {key!r} is not what was written")
 

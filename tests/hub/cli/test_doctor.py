@@ -213,9 +213,13 @@ def test_a_missing_tool_fails_with_its_package(
     assert found["kind redis"]["status"] == Status.NOTE
 
 
+def few(which: int) -> tuple[int, int]:
+    return (256, 4096)
+
+
 def test_few_descriptors_are_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A low limit of open files warns, with the number of modules it is good for, and does not fail."""
-    monkeypatch.setattr("resource.getrlimit", lambda which: (256, 4096))
+    monkeypatch.setattr("resource.getrlimit", few)
     code, found = findings(capsys)
     assert code == 0
     assert found["open files"]["status"] == Status.WARN
