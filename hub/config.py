@@ -229,8 +229,10 @@ def _kinds_from_table(table: Any) -> list[Kind]:
         raise InvalidConfig("kinds can't be used", hint="allowed: tables [kinds.NAME]")
     allowed = [f.name for f in dataclasses.fields(Kind) if f.name != "name"]
     kinds: list[Kind] = []
-    for name, settings in table.items():  # pyright: ignore[reportUnknownVariableType] - TOML is checked right here
-        for key in settings:  # pyright: ignore[reportUnknownVariableType]
+    for name, settings in cast("dict[str, Any]", table).items():
+        if not isinstance(settings, dict):
+            raise InvalidConfig(f"kinds.{name} can't be used", hint=f"allowed: a table [kinds.{name}]")
+        for key in cast("dict[str, Any]", settings):
             if key not in allowed:
                 raise InvalidConfig(f"kinds.{name}: {key!r} is no key", hint=f"allowed: {', '.join(allowed)}")
         if "command" not in settings:

@@ -23,10 +23,11 @@ from hub.record import ModuleRecord
 
 SCHEMA_VERSION = 1
 
-_SCHEMA = """
-CREATE TABLE hub (hub_id TEXT NOT NULL) STRICT;
-CREATE TABLE modules (module_id TEXT PRIMARY KEY, state TEXT NOT NULL, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
-"""
+_SCHEMA = (
+    "CREATE TABLE hub (hub_id TEXT NOT NULL) STRICT",
+    "CREATE TABLE modules (module_id TEXT PRIMARY KEY, state TEXT NOT NULL, record BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Journal:
     def _run(self) -> None:
         try:
             connection = self._connect()
-        except (sqlite3.Error, OSError, msgspec.MsgspecError, JournalError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a damaged file leads to, `open` waits for an answer
             hint = "the modules' data is untouched: restore the journal, or look with `modhub doctor`"
             self._failure = JournalError(f"the journal {self._path} can't be opened: {error}", hint=hint)
             self._failure.__cause__ = error
@@ -119,8 +120,12 @@ class Journal:
             connection.execute("PRAGMA secure_delete = ON")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                # One transaction: a hub that is killed in the midst leaves an empty file, not half a journal.
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in _SCHEMA:
+                    connection.execute(statement)
                 connection.execute("INSERT INTO hub VALUES (?)", (secrets.token_hex(8),))
+                connection.execute("COMMIT")
             elif version != SCHEMA_VERSION:
                 raise JournalError(  # noqa: TRY301 - one place closes the connection, whatever failed
                     f"its schema is version {version}, this modhub knows {SCHEMA_VERSION}"

@@ -13,13 +13,10 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from backends import encode_module_id
+from backends import directory, encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
 from hub.instance import output
 
@@ -133,7 +130,7 @@ class Layout:
 
 
 def remove_tree(path: Path) -> int:
-    """Delete a file or a directory with all that is in it, read-only directories too; links are not followed.
+    """Delete a file or a directory with all that is in it, closed directories too; links are not followed.
 
     Args:
         path: what to delete; nothing happens where it does not exist.
@@ -141,29 +138,19 @@ def remove_tree(path: Path) -> int:
     Returns:
         Bytes of the files deleted.
     """
-    if not os.path.lexists(path):
-        return 0
-    if path.is_symlink() or not path.is_dir():
-        length = path.lstat().st_size
-        path.unlink()
-        return length
     total = 0
-    for directory, _, files, descriptor in os.fwalk(path, follow_symlinks=False, onerror=None):
-        del directory
-        for name in files:
-            with_size = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            total += with_size.st_size if stat.S_ISREG(with_size.st_mode) else 0
-    shutil.rmtree(path, onerror=_open_up)
+
+    def count(_name: bytes, status: os.stat_result) -> None:
+        nonlocal total
+        total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+    try:
+        parent = os.open(path.parent, directory.DIRECTORY)
+    except FileNotFoundError:
+        return 0
+    try:
+        # Not shutil.rmtree, which recurses: a server may leave a tree deeper than Python's stack or the longest path.
+        directory.remove_tree(parent, os.fsencode(path.name), removed=count)
+    finally:
+        os.close(parent)
     return total
-
-
-def _open_up(function: Callable[..., Any], name: str, error: Any) -> None:
-    """Make a directory writable whose owner had closed it, and try again."""
-    if not isinstance(error[1], PermissionError):
-        raise error[1]
-    Path(name).parent.chmod(0o700)
-    if not Path(name).is_symlink() and Path(name).is_dir():
-        Path(name).chmod(0o700)
-        shutil.rmtree(name)
-    else:
-        function(name)

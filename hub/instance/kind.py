@@ -48,10 +48,7 @@ class Kind:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise self._invalid("name", self.name, "1 to 63 characters of a-z 0-9 _ -, starting with a letter or digit")
-        if isinstance(self.command, str) or not self.command or not all(self.command[:1]):
-            raise self._invalid("command", self.command, "a list: the program, then its arguments")
-        for text in self.command:
-            self._check_template("command", text)
+        self._check_command("command", self.command)
         for key, value in self.env.items():
             if not _ENV_NAME.fullmatch(key):
                 raise self._invalid("env", key, "names of letters, digits and _")
@@ -62,8 +59,7 @@ class Kind:
         if isinstance(self.gc, str):
             self._check_probe("gc", self.gc, ("http:/path",))
         elif self.gc is not None:
-            for text in self.gc:
-                self._check_template("gc", text)
+            self._check_command("gc", self.gc)
         if not self.stop_signal.startswith("SIG") or self.stop_signal not in signal.Signals.__members__:
             raise self._invalid("stop_signal", self.stop_signal, "a signal's name, such as SIGTERM or SIGINT")
         for key in ("stop_timeout", "start_timeout", "gc_timeout"):
@@ -78,17 +74,27 @@ class Kind:
     def _invalid(self, key: str, value: object, allowed: str) -> InvalidConfig:
         return InvalidConfig(f"kind {self.name!r}: {key} = {value!r} can't be used", hint=f"allowed: {allowed}")
 
+    def _check_command(self, key: str, command: Sequence[str]) -> None:
+        if isinstance(command, str) or not command or not command[0]:
+            raise self._invalid(key, command, "a list: the program, then its arguments")
+        for text in command:
+            self._check_template(key, text)
+
     def _check_template(self, key: str, text: str) -> None:
+        if "\0" in text:
+            raise self._invalid(key, text, "text without NUL characters")
         try:
-            names = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+            fields = [field for field in string.Formatter().parse(text) if field[1] is not None]
         except ValueError as error:
             raise self._invalid(key, text, f"braces doubled where they are meant literally; {error}") from None
-        if not names <= PLACEHOLDERS:
+        # Bare names only: a format or conversion would fail no earlier than in the start of a module.
+        if any(name not in PLACEHOLDERS or spec or conversion for _, name, spec, conversion in fields):
             raise self._invalid(key, text, "the placeholders " + ", ".join(f"{{{p}}}" for p in sorted(PLACEHOLDERS)))
 
     def _check_probe(self, key: str, probe: str, allowed: tuple[str, ...]) -> None:
         scheme, _, rest = probe.partition(":")
-        if scheme not in {a.partition(":")[0] for a in allowed} or (scheme == "http" and not rest.startswith("/")):
+        known = scheme in {a.partition(":")[0] for a in allowed}
+        if not known or (scheme == "tcp" and probe != "tcp") or (scheme == "http" and not rest.startswith("/")):
             raise self._invalid(key, probe, ", ".join(allowed))
         if scheme == "http" and (not rest.isascii() or any(c.isspace() for c in rest)):
             raise self._invalid(key, probe, "an ASCII path without white space")

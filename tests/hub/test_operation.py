@@ -1,0 +1,133 @@
+"""Operations while they run, and the ledger that remembers them."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from backends import Progress
+from hub import operation as operation_module
+from hub.errors import OperationNotFound
+from hub.info import OperationInfo
+from hub.lifecycle import Request
+from hub.operation import Ledger, Operation, Phase, Status
+
+
+@dataclass
+class Clock:
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make(op_id: str = "op", clock: Clock | None = None) -> Operation:
+    return Operation(op_id, "tenant-42", Request.PROVISION, clock or Clock())
+
+
+def test_a_fresh_operation_runs() -> None:
+    """What callers are told at the beginning: it runs, at its first step, with nothing transferred."""
+    assert make().info() == OperationInfo("op", "tenant-42", "provision", "running", "begin", 0.0)
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.FAILED, Status.CANCELLED])
+def test_the_duration_stops_with_the_operation(status: Status) -> None:
+    """It grows while the operation runs and stays afterwards; status and error are told."""
+    clock = Clock()
+    operation = make(clock=clock)
+    clock.now += 2
+    assert operation.info().duration_s == 2
+    operation.end(status, "why")
+    clock.now += 40
+    info = operation.info()
+    assert (info.status, info.error, info.duration_s) == (status.value, "why", 2)
+
+
+def test_progress_is_told() -> None:
+    """The last report of the transfer's thread is what callers see."""
+    operation = make()
+    operation.on_progress(Progress("upload", bytes_done=1, bytes_total=10, files_done=0, files_total=2))
+    operation.on_progress(Progress("upload", bytes_done=7, bytes_total=10, files_done=1, files_total=2))
+    info = operation.info()
+    assert (info.bytes_done, info.bytes_total, info.files_done, info.files_total) == (7, 10, 1, 2)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_an_operation_is_cancelled_in_the_named_phases_only(phase: Phase) -> None:
+    """A waiting deprovision ends a hydration, and nothing that is past it or not a transfer."""
+    withdrawn: list[str] = []
+    operation = make()
+    operation.phase = phase
+    operation.withdraw = lambda: withdrawn.append("taken out of the queue")
+    operation.cancel("a deprovision waits", Phase.HYDRATING)
+    hydrating = phase is Phase.HYDRATING
+    assert operation.cancelled.is_set() is hydrating
+    assert operation.cancel_reason == ("a deprovision waits" if hydrating else "")
+    assert bool(withdrawn) is hydrating
+
+
+def test_a_running_transfer_without_a_place_in_a_queue_is_only_signalled() -> None:
+    """Cancelling needs no queue: the transfer's thread sees the flag."""
+    operation = make()
+    operation.phase = Phase.DEHYDRATING
+    operation.cancel("an obliterate waits", Phase.HYDRATING, Phase.DEHYDRATING)
+    assert operation.cancelled.is_set()
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(operation_module, "_REMEMBERED", 3)
+    return 3
+
+
+def test_the_ledger_finds_what_runs_and_what_ended() -> None:
+    """An operation can be asked for by its id while it runs and after it has ended."""
+    ledger = Ledger()
+    operation = make("one")
+    ledger.add(operation)
+    assert ledger.find("one") is operation
+    operation.end(Status.DONE)
+    assert ledger.find("one") is operation
+
+
+def test_an_unknown_operation_is_named() -> None:
+    """The refusal shows the id and says how far back the hub remembers; a huge id does not flood the log."""
+    with pytest.raises(OperationNotFound, match=r"'nope'.*last 1000"):
+        Ledger().find("nope")
+    with pytest.raises(OperationNotFound) as refused:
+        Ledger().find("x" * 100_000)
+    assert len(str(refused.value)) < 300
+
+
+def test_the_oldest_ended_operations_make_room(bound: int) -> None:
+    """Only so many are remembered: the ones that ended longest ago go first."""
+    ledger = Ledger()
+    for number in range(bound + 2):
+        operation = make(str(number))
+        ledger.add(operation)
+        operation.end(Status.DONE)
+    for forgotten in ("0", "1"):
+        with pytest.raises(OperationNotFound):
+            ledger.find(forgotten)
+    assert [ledger.find(kept).op_id for kept in ("2", "3", "4")] == ["2", "3", "4"]
+
+
+def test_a_running_operation_is_never_forgotten(bound: int) -> None:
+    """However many come after it, an operation stays known while it runs; ended ones go in its stead."""
+    ledger = Ledger()
+    ledger.add(make("runs"))
+    for number in range(2 * bound):
+        operation = make(str(number))
+        operation.end(Status.FAILED)
+        ledger.add(operation)
+    assert ledger.find("runs").status is Status.RUNNING
+    with pytest.raises(OperationNotFound):
+        ledger.find("0")
+
+
+def test_more_may_run_than_are_remembered(bound: int) -> None:
+    """The bound is one of memory for ended operations, not of operations."""
+    ledger = Ledger()
+    operations = [make(str(number)) for number in range(2 * bound)]
+    for operation in operations:
+        ledger.add(operation)
+    assert [ledger.find(operation.op_id) for operation in operations] == operations

@@ -1,0 +1,152 @@
+"""The watchdog's decisions: restart budget, idleness, and what an interrupted module becomes."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.lifecycle import Pending, State
+from hub.policy import IdlePolicy, Recovery, RestartPolicy, is_idle, plan_recovery, resolve
+from hub.record import ModuleRecord
+
+POLICY = RestartPolicy(limit=3, period_s=60.0, stable_after_s=10.0)
+MOMENTS = st.lists(st.floats(0, 1000, allow_nan=False), max_size=30).map(sorted)
+POLICIES = st.builds(
+    RestartPolicy,
+    limit=st.integers(0, 6),
+    period_s=st.floats(0, 200, allow_nan=False),
+    stable_after_s=st.floats(0, 100, allow_nan=False),
+)
+
+
+@pytest.mark.parametrize(
+    ("crashes", "now", "expected"),
+    [
+        pytest.param([], 0.0, Recovery(spent=False, attempt=0), id="first-crash"),
+        pytest.param([0.0], 5.0, Recovery(spent=False, attempt=1), id="again-soon"),
+        pytest.param([0.0, 5.0], 9.0, Recovery(spent=False, attempt=2), id="third-of-a-series"),
+        pytest.param([0.0, 5.0, 9.0], 12.0, Recovery(spent=True, attempt=3), id="budget-spent"),
+        pytest.param([0.0], 10.0, Recovery(spent=False, attempt=0), id="stable-in-between"),
+        pytest.param([0.0, 15.0], 20.0, Recovery(spent=False, attempt=1), id="series-began-after-the-stable-time"),
+        pytest.param([0.0, 20.0, 40.0], 59.9, Recovery(spent=True, attempt=3), id="stable-but-too-often"),
+        pytest.param([0.0, 20.0, 40.0], 60.0, Recovery(spent=False, attempt=0), id="oldest-left-the-window"),
+    ],
+)
+def test_a_crash_is_planned_for(crashes: list[float], now: float, expected: Recovery) -> None:
+    """The budget counts a sliding window, the backoff a series without a stable time in it."""
+    assert plan_recovery(POLICY, crashes, now) == expected
+
+
+def test_a_limit_of_zero_recovers_nothing() -> None:
+    """With no budget the first crash spends it."""
+    assert plan_recovery(RestartPolicy(limit=0), [], 0.0).spent
+
+
+@given(policy=POLICIES, moments=MOMENTS)
+def test_no_window_sees_more_recoveries_than_the_limit(policy: RestartPolicy, moments: list[float]) -> None:
+    """Whatever the crashes, no period of the policy's length contains more recoveries than its limit."""
+    recovered: list[float] = []
+    for number, now in enumerate(moments):
+        if not plan_recovery(policy, moments[:number], now).spent:
+            recovered.append(now)
+    for start in recovered:
+        assert sum(1 for t in recovered if 0 <= t - start < policy.period_s) <= policy.limit
+
+
+@given(policy=POLICIES, moments=MOMENTS, gap=st.floats(0, 100, allow_nan=False))
+def test_a_stable_time_starts_the_backoff_anew(policy: RestartPolicy, moments: list[float], gap: float) -> None:
+    """After a stable time without a crash, a recovery that is still allowed is number 0 of its series."""
+    now = (moments[-1] if moments else 0.0) + policy.stable_after_s + gap
+    plan = plan_recovery(policy, moments, now)
+    # Subtraction may lose the last bit of the sum above: judge by what the policy sees.
+    if not plan.spent and (not moments or now - moments[-1] >= policy.stable_after_s):
+        assert plan.attempt == 0
+
+
+@given(limit=st.integers(1, 20), interval=st.floats(0.001, 1))
+def test_a_crash_loop_climbs_one_attempt_at_a_time_until_the_budget_is_spent(limit: int, interval: float) -> None:
+    """Crashes in quick succession get attempts 0, 1, 2, ... and exactly `limit` recoveries."""
+    policy = RestartPolicy(limit=limit, period_s=1000.0, stable_after_s=10.0)
+    crashes = [n * interval for n in range(limit + 1)]
+    plans = [plan_recovery(policy, crashes[:n], now) for n, now in enumerate(crashes)]
+    assert [plan.attempt for plan in plans] == list(range(limit + 1))
+    assert [plan.spent for plan in plans] == [False] * limit + [True]
+
+
+IDLE = IdlePolicy(provisioned_s=100.0, hibernated_s=200.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "idle_s", "expected"),
+    [
+        (IDLE, State.PROVISIONED, 99.9, False),
+        (IDLE, State.PROVISIONED, 100.0, True),
+        (IDLE, State.HIBERNATED, 199.9, False),
+        (IDLE, State.HIBERNATED, 200.0, True),
+        (IdlePolicy(hibernated_s=1.0), State.PROVISIONED, 1e9, False),
+        (IdlePolicy(provisioned_s=1.0), State.HIBERNATED, 1e9, False),
+        (IdlePolicy(provisioned_s=0.0), State.PROVISIONED, 0.0, True),
+        *((IDLE, state, 1e9, False) for state in State if state not in {State.PROVISIONED, State.HIBERNATED}),
+    ],
+)
+def test_only_unused_provisioned_and_hibernated_modules_are_idle(
+    policy: IdlePolicy, state: State, idle_s: float, expected: bool
+) -> None:
+    """A module is idle from its own state's time-out on, never without one, and never in any other state."""
+    assert is_idle(policy, ModuleRecord("m", state=state), idle_s) is expected
+
+
+# By hand from the contract: what a killed hub leaves, next to what the module becomes; -: its local data goes.
+RESOLVED = """
+unprovisioned   clean  unprovisioned  -
+unprovisioned   dirty  unprovisioned  kept
+provisioning    clean  unprovisioned  -
+provisioning    dirty  unprovisioned  kept
+provisioned     clean  crashed        kept
+provisioned     dirty  crashed        kept
+hibernating     clean  hibernated     kept
+hibernating     dirty  hibernated     kept
+hibernated      clean  hibernated     kept
+hibernated      dirty  hibernated     kept
+waking          clean  hibernated     kept
+waking          dirty  hibernated     kept
+deprovisioning  clean  unprovisioned  -
+deprovisioning  dirty  crashed        kept
+crashed         clean  crashed        kept
+crashed         dirty  crashed        kept
+recovering      clean  unprovisioned  -
+recovering      dirty  crashed        kept
+obliterating    clean  crashed        kept
+obliterating    dirty  crashed        kept
+"""
+
+
+@pytest.mark.parametrize("pending", [None, Pending.DEPROVISION])
+@pytest.mark.parametrize("row", RESOLVED.strip().splitlines())
+def test_an_interrupted_module_comes_to_the_rest_that_the_contract_names(row: str, pending: Pending | None) -> None:
+    """Each state, clean or dirty, resolves to its stable state and keeps its data where a process has run on it."""
+    state, data, target, kept = row.split()
+    resolution = resolve(ModuleRecord("m", state=State(state), dirty=data == "dirty", pending=pending))
+    assert (resolution.state.value, resolution.keep_data) == (target, kept == "kept")
+
+
+SPACE = list(itertools.product(State, (False, True), (None, *Pending)))
+
+
+@pytest.mark.parametrize(("state", "dirty", "pending"), SPACE)
+def test_every_interruption_is_resolved_without_losing_dirty_data(
+    state: State, dirty: bool, pending: Pending | None
+) -> None:
+    """All states x dirty x pending lead to a stable state, with a reason, and dirty data is kept in every one."""
+    resolution = resolve(ModuleRecord("m", state=state, dirty=dirty, pending=pending))
+    assert resolution.state.stable
+    assert resolution.reason.isidentifier()
+    assert resolution.keep_data or not dirty
+
+
+@pytest.mark.parametrize(("state", "dirty"), list(itertools.product(State, (False, True))))
+def test_a_begun_obliteration_stays_the_only_future(state: State, dirty: bool) -> None:
+    """With an obliteration pending, whatever was interrupted rests in `crashed`, where only obliterate is open."""
+    resolution = resolve(ModuleRecord("m", state=state, dirty=dirty, pending=Pending.OBLITERATE))
+    assert (resolution.state, resolution.reason) == (State.CRASHED, "obliteration_pending")
