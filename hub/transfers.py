@@ -37,7 +37,7 @@ class Fetched:
 
     Attributes:
         kind: kind that it belongs to.
-        base: identity of the head that it grew from.
+        base: whose claim on the backend it grew from.
         created: the head, if this fetch made it: the backend had nothing of the module.
     """
 
@@ -93,7 +93,7 @@ class Transfers:
             if recorded is not None and kind is not None and recorded != kind:
                 raise KindMismatch(f"module {module_id!r} is of kind {recorded!r}, not {kind!r}")
             head = remote.claim(head, recorded or kind or default_kind)
-            fetched = Fetched(head.kind, head.identity, head if found is None else None)
+            fetched = Fetched(head.kind, claim_of(head), head if found is None else None)
             try:
                 self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
                 hydrated = remote.hydrate(
@@ -144,8 +144,8 @@ class Transfers:
 
     def _head_of(self, module_id: str, base: str | None) -> Head:
         head = self._remote(module_id).read_head()
-        if head is None or head.tombstone or head.identity != base:
-            found = "nothing" if head is None else "an obliteration" if head.tombstone else f"{head.identity}"
+        if head is None or head.tombstone or claim_of(head) != base:
+            found = "nothing" if head is None else "an obliteration" if head.tombstone else claim_of(head)
             raise DataConflict(
                 f"module {module_id!r}: local data grew from {base}, the backend now holds {found}",
                 hint="both are kept: copy what is needed from the data directory, then obliterate one side",
@@ -157,11 +157,11 @@ class Transfers:
 
         Args:
             operation: the operation that it belongs to.
-            base: identity of the head that the data grew from.
+            base: the claim that the data grew from.
             keep_previous: whether the manifest before it is kept beside the new one.
 
         Returns:
-            Identity of the new head.
+            The claim that the local data now equals.
 
         Raises:
             ModhubError: it was not committed; the local data and the previous commit are as they were.
@@ -189,7 +189,7 @@ class Transfers:
             uploaded_bytes=sent.stats.bytes_sent,
             duration_ms=_milliseconds_since(started),
         )
-        return sent.head.identity
+        return claim_of(sent.head)
 
     async def erase(self, operation: Operation) -> Erased:
         """Delete everything that the backend holds of a module, proven by listing.
@@ -206,6 +206,14 @@ class Transfers:
                 return await self._workers.transfer(operation, work)
         finally:
             operation.phase = Phase.OTHER
+
+
+def claim_of(head: Head) -> str:
+    """Return whose claim a head stands for: its owner and epoch, which rises with each new owner and each erasure.
+
+    Not its manifest: a hub that was killed between a commit and its own journal finds the head moved by itself.
+    """
+    return f"{head.owner}/{head.epoch}"
 
 
 @contextmanager
