@@ -20,9 +20,7 @@ endif
 SERVERS := redis-server:redis-server
 ARGS ?=
 
-# pyright is a node program that its wrapper fetches on first use: keep it inside the venv, and use the node that
-# the lint group brings, so that a machine without node (or with an old one) gets the same result.
-export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/$(VENV)/pyright
+# Spares pyright's wrapper asking for a newer version on each run; pyright and node are in the wheels of the lint group.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --root-user-action=ignore --build-constraint constraints.txt -c constraints.txt

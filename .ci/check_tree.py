@@ -10,7 +10,7 @@ MAX_BYTES = 100_000
 MAX_LINE = 500
 # Kept as they are: what a page or the dashboard shows.
 BINARY_SUFFIXES = {".png", ".svg", ".ico", ".woff2"}
-SKIPPED_FOLDERS = {".git", ".venv", "__pycache__", "dist", "_build"}
+BUILT = {"__pycache__", "dist", "_build"}
 # Where packages come from is the installing machine's business; a name here would end up in somebody's build.
 REGISTRY = re.compile(
     r"""(?ix)
@@ -24,7 +24,7 @@ REGISTRY = re.compile(
 
 
 def files() -> list[Path]:
-    """What git would commit; without git (an unpacked archive) every file but the known build folders."""
+    """What git would commit; without git (an unpacked archive) all but what is built or hidden."""
     listing = (
         subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -38,7 +38,11 @@ def files() -> list[Path]:
     )
     if listing is not None and listing.returncode == 0:
         return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
-    return [path for path in ROOT.rglob("*") if path.is_file() and not SKIPPED_FOLDERS.intersection(path.parts)]
+    return [path for path in ROOT.rglob("*") if path.is_file() and not any(map(skipped, path.relative_to(ROOT).parts))]
+
+
+def skipped(part: str) -> bool:
+    return part in BUILT or (part.startswith(".") and part not in {".ci", ".gitignore"})
 
 
 def faults(path: Path) -> list[str]:

@@ -7,17 +7,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import pykka
 
+from actors import life
 from actors.errors import NotSpawned, UnhandledMessage
 from actors.future import Future
 from actors.message import Forwarded
 
 if TYPE_CHECKING:
-    from actors.cell import Cell, TimerHandle
+    from actors.cell import Cell
     from actors.ref import Ref
     from actors.system import ActorSystem
+    from actors.timer import TimerHandle
 
 
-class Actor(pykka.Actor):
+if TYPE_CHECKING:
+
+    class _PykkaActor:
+        # What type checkers see of pykka.Actor. It types its hooks `-> None`, and mypy compares an override with every
+        # ancestor, so that an `async def on_start` in a user's class would be an error in that class.
+        def stop(self) -> None: ...
+        def _handle_receive(self, message: Any) -> Any: ...
+
+else:
+    _PykkaActor = pykka.Actor
+
+
+class Actor(_PykkaActor):
     """Handles one message at a time on the event loop of its system.
 
     Subclass it, implement `on_receive`, and start it with `system.spawn(MyActor, ...)`. A handler may be an `async
@@ -61,7 +75,7 @@ class Actor(pykka.Actor):
         """
         raise UnhandledMessage(self.cell.name, message)
 
-    def on_start(self) -> Awaitable[None] | None:  # type: ignore[override] # pykka knows no asynchronous hooks
+    def on_start(self) -> Awaitable[None] | None:
         """Prepare, before the first message. Sync or async."""
 
     def on_restart(self, error: Exception, interrupted: object | None) -> Awaitable[None] | None:
@@ -77,7 +91,7 @@ class Actor(pykka.Actor):
         del error, interrupted
         return self.on_start()
 
-    def on_stop(self) -> Awaitable[None] | None:  # type: ignore[override] # pykka knows no asynchronous hooks
+    def on_stop(self) -> Awaitable[None] | None:
         """Clean up after the last message of a `stop`. Not called after a kill or a crash. Sync or async."""
 
     def on_queued(self, message: Any) -> None:
@@ -110,17 +124,17 @@ class Actor(pykka.Actor):
         return self.cell.ref
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride] # computed, not stored
+    def actor_urn(self) -> str:
         """Identifies the actor for ever."""
         return self.cell.urn
 
     @property
-    def actor_inbox(self) -> Cell:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride] # as above
+    def actor_inbox(self) -> Cell:
         """The cell: it is the inbox."""
         return self.cell
 
     @property
-    def actor_stopped(self) -> Any:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride] # as above
+    def actor_stopped(self) -> Any:
         """The stopped flag, as pykka has it: `is_set()`."""
         return self.cell.ref.actor_stopped
 
@@ -168,11 +182,11 @@ class Actor(pykka.Actor):
         Args:
             ref: The actor to watch; of any system.
         """
-        self.cell.watch(ref.cell)
+        life.watch(self.cell, ref.cell)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Stop watching an actor. A `Terminated` that is queued already still comes."""
-        self.cell.unwatch(ref.cell)
+        life.unwatch(self.cell, ref.cell)
 
     @staticmethod
     def _create_future() -> Future[Any]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable
 from contextvars import Context
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from actors import life
 from actors.actor import Actor
-from actors.errors import ActorError, HandlerCancelled, NothingToForward, UnhandledMessage
-from actors.inspection import ActorInfo, ActorState
+from actors.errors import ForeignActor, NothingToForward, UnhandledMessage
+from actors.inspection import ActorInfo, ActorState, snapshot
 from actors.mailbox import Mailbox, expire
 from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
 from actors.ref import Ref
@@ -34,10 +34,10 @@ class Cell(Mailbox):
         "__weakref__",
         "actor_class",
         "args",
+        "awaited",
         "behaviour",
         "current",
         "defect",
-        "draining",
         "failures",
         "history",
         "killed",
@@ -64,6 +64,7 @@ class Cell(Mailbox):
         name: str,
         context: Context,
         actor_class: type[Actor],
+        *,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         supervision: OneForOne | None,
@@ -80,7 +81,7 @@ class Cell(Mailbox):
         self.scheduled = True  # whoever spawned it schedules the first drain
         self.state = ActorState.STARTING
         self.current: Envelope | None = None  # what is handled now, unless it was forwarded
-        self.draining = False  # a synchronous handler or hook of this actor is on the stack
+        self.awaited: object = None  # what the task runs
         self.killed = False
         self.defect: Exception | None = None  # raised beside the running handler, which is being cancelled for it
         self.processed = 0
@@ -115,33 +116,37 @@ class Cell(Mailbox):
 
     def drain(self) -> None:
         """Handle what waits, at most the system's budget of messages; then give others their turn."""
+        if self.task is not None:
+            return  # scheduled just before the task was started; its end drains
         self.scheduled = False
         behaviour = self.behaviour
-        if self.state is not _READY or self.task is not None or behaviour is None:
+        if self.state is not _READY or behaviour is None:
             life.drain_unready(self)
             return
         user = self.user
         loop = self.dispatcher.loop
         on_receive = behaviour.on_receive
+        handle_proxy = behaviour._handle_receive  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # pykka's
         self.draining = True
         try:
             for _ in range(self.system.drain_budget):
-                if self.urgent:
-                    envelope = self.urgent.popleft()
-                else:
-                    try:
-                        envelope = user.popleft()
-                    except IndexError:
-                        return
+                urgent = self.urgent
+                try:
+                    envelope = urgent.popleft() if urgent else user.popleft()
+                except IndexError:
+                    if user or self.urgent:
+                        continue  # only what stood first was withdrawn, by another thread, just now
+                    return
                 reply = envelope.reply
                 if reply is not None and reply.done():
                     envelope.state = WITHDRAWN  # its waiter was cancelled in this very turn of the loop
-                    self.system.tally.withdrawn += 1
+                    with self.dispatcher.lock:
+                        self.system.tally.withdrawn += 1
                     continue
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
                     continue
-                message = envelope.message
+                message: object = envelope.message
                 kind = type(message)
                 envelope.state = STARTED
                 if kind is StopRequest:
@@ -149,10 +154,7 @@ class Cell(Mailbox):
                     return
                 self.current = envelope
                 try:
-                    if kind in PROXY_MESSAGES:
-                        result = behaviour._handle_receive(message)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # pykka's
-                    else:
-                        result = on_receive(message)
+                    result: object = handle_proxy(message) if kind in PROXY_MESSAGES else on_receive(message)
                 except BaseException as error:  # one actor's SystemExit must not end the others
                     goes_on = self._raised(error)
                     if isinstance(error, KeyboardInterrupt):
@@ -176,10 +178,11 @@ class Cell(Mailbox):
             self.scheduled = True
             self.enter()
 
-    def start_task(self, awaitable: Awaitable[Any]) -> None:
+    def start_task(self, awaitable: Any) -> None:
         """Run an asynchronous handler or hook; the actor takes no other message until it has ended."""
         self.scheduled = True
-        task = self.dispatcher.loop.create_task(_guarded(self.name, awaitable), name=self.name)
+        self.awaited = awaitable
+        task = self.dispatcher.loop.create_task(life.guarded(self.name, awaitable), name=self.name)
         self.task = task
         task.add_done_callback(self._finished, context=self.context)
         if self.killed:
@@ -188,11 +191,14 @@ class Cell(Mailbox):
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self.task = None
         self.scheduled = False
+        awaited, self.awaited = self.awaited, None
         error: BaseException | None
         try:
             error = task.exception()
         except asyncio.CancelledError as cancelled:
             error = cancelled
+            if isinstance(awaited, CoroutineType):
+                awaited.close()  # cancelled before its first step: it would warn that it was never awaited
         if self.killed or self.state is not _READY:
             life.task_finished(self, error, None if error is not None else task.result())
             return
@@ -247,21 +253,22 @@ class Cell(Mailbox):
 
     def forward(self, target: Cell, message: object | None) -> None:
         """Hand the envelope that is handled now to another cell."""
+        envelope = self.current
+        if envelope is None:
+            raise NothingToForward(self.name)
+        if target.system is not self.system:
+            raise ForeignActor(target.name)
+        self.current = None
         with self.dispatcher.lock:
-            envelope, self.current = self.current, None
-            if envelope is None:
-                raise NothingToForward(self.name)
-            if target.system is not self.system:
-                self.current = envelope
-                life.refuse_foreign(target)
             if envelope.state == WITHDRAWN:
                 return  # its deadline has passed while it was handled here
-            if message is not None:
-                envelope.message = message
             envelope.state = QUEUED
-            refusal = target.deliver(envelope)
+        if message is not None:
+            envelope.message = message
+        # Not under the lock: a refusal may call the host's code. A deadline that passes just now, in a thread that asks,
+        # resolves the reply, and no drain starts what is resolved.
+        refusal = target.deliver(envelope)
         if refusal is not None:
-            envelope.state = STARTED
             life.not_forwarded(self, target, envelope, refusal)
 
     def after(self, delay_s: float, message: object) -> TimerHandle:
@@ -269,14 +276,6 @@ class Cell(Mailbox):
         if self.timers is None:
             self.timers = Timers()
         return self.timers.add(self, delay_s, message)
-
-    def watch(self, target: Cell) -> None:
-        """Have this cell told when the target ends."""
-        life.watch(self, target)
-
-    def unwatch(self, target: Cell) -> None:
-        """Undo `watch`."""
-        life.unwatch(self, target)
 
     def request_kill(self, envelope: Envelope) -> bool:
         """Kill the actor at once; its end answers the envelope. From any thread. False: it has ended already."""
@@ -296,74 +295,4 @@ class Cell(Mailbox):
 
     def inspect(self) -> ActorInfo:
         """Return a snapshot; from any thread."""
-        current = self.current
-        state = self.state
-        if state is _READY and (current is not None or self.task is not None):
-            state = ActorState.RUNNING
-        urgent = self.urgent
-        return ActorInfo(
-            name=self.name,
-            urn=self.urn,
-            class_name=self.actor_class.__name__,
-            state=state,
-            queued=len(self.user),
-            system_queued=0 if urgent is None else len(urgent),
-            processed=self.processed,
-            failures=self.failures,
-            restarts=self.restarts,
-            current=None if current is None else type(current.message).__name__,
-            started_at=self.started_at,
-            last_error=None if self.last_error is None else repr(self.last_error),
-        )
-
-    def put(self, envelope: Any, /) -> None:
-        """Take an envelope of pykka's own; its refs use it, ours do not."""
-        own = Envelope(envelope.message)
-        if envelope.reply_to is not None:
-            own.reply = _PykkaReply(envelope.reply_to)
-        refusal = self.deliver(own)
-        if refusal is not None:
-            if own.reply is None:
-                raise refusal
-            own.reply.set_exception(refusal)
-
-    def get(self) -> Any:
-        """Refuse: nobody takes messages from a cell.
-
-        Raises:
-            ActorError: Always.
-        """
-        raise ActorError("A cell hands its messages to its behaviour itself. Use ask or tell to talk to the actor.")
-
-    def empty(self) -> bool:
-        """Tell whether no message waits."""
-        return not self.user and not self.urgent
-
-
-class _PykkaReply:
-    """A pykka future as the target of an answer."""
-
-    __slots__ = ("_done", "_future")
-
-    def __init__(self, future: Any) -> None:
-        self._future = future
-        self._done = False
-
-    def done(self) -> bool:
-        return self._done
-
-    def set_result(self, result: Any, /) -> None:
-        self._done = True
-        self._future.set(result)
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        self._done = True
-        self._future.set_exception((type(exception), exception, exception.__traceback__))
-
-
-async def _guarded(name: str, awaitable: Awaitable[Any]) -> Any:
-    try:
-        return await awaitable
-    except SystemExit as error:
-        # asyncio would re-raise it out of the loop, and with it end every other actor.
-        raise HandlerCancelled(name, error) from error
+        return snapshot(self)

@@ -59,5 +59,9 @@ class Dispatcher:
         with self.lock:
             self._wake_pending = False
             callbacks, self._ingress = self._ingress, deque()
-        for callback in callbacks:
-            callback()
+        try:
+            while callbacks:
+                callbacks.popleft()()
+        finally:
+            for callback in callbacks:  # one let a KeyboardInterrupt out: it must not cost the others their turn
+                self.post(callback)

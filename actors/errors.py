@@ -1,5 +1,7 @@
 """Every error of the package; each tells its reader what happened and what to do next."""
 
+# the names state what happened, as asyncio.QueueFull and TimeoutExpired do; ActorError is the root
+
 from __future__ import annotations
 
 from typing import Any, Self
@@ -56,10 +58,6 @@ class ActorCrashed(ActorError):
         )
         self.__cause__ = cause
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A cause is not pickled: its class may be unknown to the reader, and its text stands in ours.
-        return super().__reduce__()
-
 
 class HandlerCancelled(ActorError):
     """A handler ended by a `CancelledError` (or another `BaseException`) although nobody killed its actor."""
@@ -112,11 +110,13 @@ class DeadlineExceeded(ActorError, pykka.Timeout, TimeoutError):
 
 
 class WouldDeadlock(ActorError):
-    """A blocking call was made on the thread of the event loop that would have to answer it."""
+    """A call that could never be answered: it blocks the loop's own thread, or awaits the actor that makes it."""
 
-    def __init__(self, call: str) -> None:
+    def __init__(self, call: str, *, of_itself: bool = False) -> None:
         super().__init__(
-            f"{call} would block the event loop's own thread for ever. "
+            f"{call} of an actor by its own handler would wait for ever. Call the method, or tell it and return first."
+            if of_itself
+            else f"{call} would block the event loop's own thread for ever. "
             "There, use `await ref.ask_async(...)`, or block=False and await the future."
         )
 

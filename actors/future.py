@@ -30,8 +30,10 @@ class Future(pykka.Future[T]):
     `get()` on the thread of the loop that would have to resolve it raises `WouldDeadlock` instead of blocking.
     """
 
+    _get_hook: Callable[[float | None], T] | None = None
+
     def __init__(self) -> None:
-        super().__init__()
+        # Not super().__init__(): it allocates for get hooks, which few futures have (see set_get_hook).
         # One lock to guard, and a lock for each thread that blocks: a Condition for each future, as pykka's own
         # ThreadingFuture has, costs more than the rest of an ask.
         self._guard = threading.Lock()
@@ -102,6 +104,7 @@ class Future(pykka.Future[T]):
         with self._guard:
             if self._done:
                 raise FutureResolved.create()
+            super().__init__()
             super().set_get_hook(func)
 
     def get(self, *, timeout: float | None = None) -> T:
@@ -134,11 +137,11 @@ class Future(pykka.Future[T]):
 
     def filter(self: Future[Iterable[J]], func: Callable[[J], bool]) -> Future[Iterable[J]]:
         """As `pykka.Future.filter`; awaitable."""
-        return _derived(super().filter(func), self)
+        return _derived(cast("pykka.Future[Iterable[J]]", pykka.Future.filter(self, func)), self)
 
     def join(self: Future[Any], *futures: pykka.Future[Any]) -> Future[Iterable[Any]]:
         """As `pykka.Future.join`; awaitable."""
-        return _derived(super().join(*futures), self, *futures)
+        return _derived(pykka.Future.join(self, *futures), self, *futures)
 
     def map(self, func: Callable[[T], M]) -> Future[M]:
         """As `pykka.Future.map`; awaitable."""
@@ -146,7 +149,7 @@ class Future(pykka.Future[T]):
 
     def reduce(self: Future[Iterable[J]], func: Callable[[M, J], M], *args: M) -> Future[M]:
         """As `pykka.Future.reduce`; awaitable."""
-        return _derived(super().reduce(func, *args), self)
+        return _derived(pykka.Future.reduce(self, func, *args), self)
 
     def _resolve(self, value: Any, error: BaseException | None) -> bool:
         with self._guard:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from actors.cell import Cell
     from actors.ref import Ref
 
 
@@ -119,3 +120,26 @@ class Counters:
     expired: int = 0
     withdrawn: int = 0
     late_replies: int = 0
+
+
+def snapshot(cell: Cell) -> ActorInfo:
+    """Look at a cell, from any thread. No lock: each value is true at its moment, and none can be half written."""
+    current = cell.current
+    state = cell.state
+    if state is ActorState.IDLE and (current is not None or cell.task is not None):
+        state = ActorState.RUNNING
+    urgent = cell.urgent
+    return ActorInfo(
+        name=cell.name,
+        urn=cell.urn,
+        class_name=cell.actor_class.__name__,
+        state=state,
+        queued=len(cell.user),
+        system_queued=0 if urgent is None else len(urgent),
+        processed=cell.processed,
+        failures=cell.failures,
+        restarts=cell.restarts,
+        current=None if current is None else type(current.message).__name__,
+        started_at=cell.started_at,
+        last_error=None if cell.last_error is None else repr(cell.last_error),
+    )

@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from actors.errors import ActorCrashed, ActorDead, ActorError, ForeignActor, HandlerCancelled, MailboxFull
+from actors.errors import ActorCrashed, ActorDead, ActorError, HandlerCancelled, MailboxFull
 from actors.inspection import ActorFailure, ActorState
-from actors.message import Envelope, StopRequest
+from actors.message import QUEUED, STARTED, Envelope, StopRequest
 from actors.supervision import Restart, decide
 from actors.watch import EndReason, Terminated, Watches
 
@@ -25,6 +25,15 @@ def as_exception(name: str, error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else HandlerCancelled(name, error)
 
 
+async def guarded(name: str, awaitable: Awaitable[Any]) -> Any:
+    """Await what a handler or hook returned, for its task."""
+    try:
+        return await awaitable
+    except SystemExit as error:
+        # asyncio would re-raise it out of the loop, and with it end every other actor.
+        raise HandlerCancelled(name, error) from error
+
+
 def drain_unready(cell: Cell) -> None:
     """Do what a drain means for a cell that takes no messages now."""
     if cell.state is ActorState.STARTING and cell.task is None and cell.behaviour is not None:
@@ -34,7 +43,8 @@ def drain_unready(cell: Cell) -> None:
 
 
 def _stop_waits(cell: Cell) -> bool:
-    return cell.urgent is not None and any(type(envelope.message) is StopRequest for envelope in cell.urgent)
+    with cell.dispatcher.lock:
+        return cell.urgent is not None and any(type(envelope.message) is StopRequest for envelope in cell.urgent)
 
 
 def _run_hook(cell: Cell, hook: Hook) -> None:
@@ -42,7 +52,7 @@ def _run_hook(cell: Cell, hook: Hook) -> None:
     cell.draining = True
     try:
         result = hook()
-    except BaseException as error:  # noqa: BLE001 # one actor's SystemExit must not end the others
+    except BaseException as error:  # one actor's SystemExit must not end the others
         cell.draining = False
         _hook_ended(cell, error)
         if isinstance(error, KeyboardInterrupt):
@@ -79,8 +89,12 @@ def task_finished(cell: Cell, error: BaseException | None, value: object) -> Non
         _hook_ended(cell, error)
         return
     cell.processed += 1
+    declared = cell.behaviour is not None and isinstance(error, cell.behaviour.domain_errors)
+    # An answer, if it was done before the kill could hit it: that is the true outcome.
     if error is None:
-        cell.answer(envelope, value)  # it was done before the kill could hit it: that is the true outcome
+        cell.answer(envelope, value)
+    elif declared and isinstance(error, Exception):
+        cell.answer_error(envelope, error)
     else:
         dead = ActorDead(cell.name, "killed")
         dead.__cause__ = error
@@ -94,9 +108,10 @@ def stop(cell: Cell, envelope: Envelope) -> None:
     """Stop taking messages, call `on_stop`, end."""
     cell.current = None
     _close(cell, "stopped")
-    if cell.urgent is None:
-        cell.urgent = deque()
-    cell.urgent.appendleft(envelope)  # answered at the end
+    with cell.dispatcher.lock:
+        if cell.urgent is None:
+            cell.urgent = deque()
+        cell.urgent.appendleft(envelope)  # answered at the end
     cell.state = ActorState.STOPPING
     if cell.behaviour is not None:
         _run_hook(cell, cell.behaviour.on_stop)
@@ -135,8 +150,7 @@ def crash(cell: Cell, error: Exception) -> None:
         return
     cell.history = decision.history
     cell.waited_s += decision.delay_s
-    cell.state = ActorState.RESTARTING
-    cell.behaviour = None
+    cell.state = ActorState.RESTARTING  # the crashed behaviour stays until then: pykka's proxies look at it
     cell.scheduled = False
     system.failed(ActorFailure(cell.ref, error, message, "restart", decision.delay_s))
     if cell.killed:  # by whoever was told of the failure just now
@@ -161,7 +175,7 @@ def _restart(cell: Cell, error: Exception, interrupted: object | None) -> None:
     cell.draining = True
     try:
         cell.make_behaviour()
-    except BaseException as failure:  # noqa: BLE001 # as in _run_hook
+    except BaseException as failure:  # as in _run_hook
         cell.draining = False
         _hook_ended(cell, failure)
         if isinstance(failure, KeyboardInterrupt):
@@ -188,6 +202,7 @@ def end(cell: Cell, reason: EndReason, error: Exception | None = None) -> None:
         cell.restart_timer.cancel()
         cell.restart_timer = None
     cell.behaviour = None
+    cell.args, cell.kwargs = (), {}
     cell.system.forget(cell)
     for envelope in urgent:
         cell.answer(envelope, value=True)  # only stops and kills are left
@@ -255,13 +270,11 @@ def _tell_watchers(cell: Cell, watches: Watches, terminated: Terminated) -> None
         unwatch(cell, target)
 
 
-def refuse_foreign(target: Cell) -> NoReturn:
-    """Refuse to forward to another system."""
-    raise ForeignActor(target.name)
-
-
 def not_forwarded(cell: Cell, target: Cell, envelope: Envelope, refusal: ActorError) -> None:
     """Tell the asker of a forwarded message that its new actor refused it."""
+    with cell.dispatcher.lock:
+        if envelope.state == QUEUED:  # else its deadline has passed meanwhile
+            envelope.state = STARTED
     cell.answer_error(envelope, refusal)
     if isinstance(refusal, MailboxFull) and envelope.reply is None:
         cell.system.dead_letter(envelope, target.name, "full")

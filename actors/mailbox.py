@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from actors.errors import ActorDead, ActorError, DeadlineExceeded, MailboxFull
-from actors.message import ANSWERED, QUEUED, SYSTEM_LANE, WITHDRAWN, Envelope, StopRequest
+from actors.errors import ActorDead, ActorError, DeadlineExceeded, FutureResolved, MailboxFull
+from actors.message import ANSWERED, QUEUED, SYSTEM_LANE, WITHDRAWN, Envelope, Reply, StopRequest
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,6 +31,7 @@ class Mailbox:
         "capacity",
         "context",
         "dispatcher",
+        "draining",
         "end_reason",
         "ended",
         "name",
@@ -55,6 +57,7 @@ class Mailbox:
         self.end_reason = "stopped"
         self.scheduled = False  # a drain is scheduled, or whoever runs now will drain when done
         self.announces = False
+        self.draining = False  # a synchronous handler or hook of this actor is on the stack
         self.task: asyncio.Task[Any] | None = None
 
     def drain(self) -> None:
@@ -68,6 +71,10 @@ class Mailbox:
     def enter(self) -> None:
         """Schedule a drain, on the loop's thread."""
         self.dispatcher.loop.call_soon(self.drain, context=self.context)
+
+    def woken(self) -> None:
+        """Drain, in the wake-up that another thread caused: one turn of the loop less for whoever waits there."""
+        self.context.run(self.drain)
 
     def send(self, envelope: Envelope, timeout: float | None) -> ActorError | None:
         """Deliver an ask with its deadline.
@@ -114,18 +121,18 @@ class Mailbox:
                         return MailboxFull(self.name, self.capacity)
                 lane.append(envelope)
                 envelope.mailbox = self
+                if self.announces and not urgent and (self.task is not None or self.draining):
+                    dispatcher.post(partial(self.announce, envelope))
                 if not self.scheduled:
                     self.scheduled = True
                     if get_ident() == dispatcher.thread_id:
                         dispatcher.loop.call_soon(self.drain, context=self.context)
                         return None
-                    if dispatcher.post(self.enter):
+                    if dispatcher.post(self.woken):
                         return None
                     lane.remove(envelope)  # nobody will drain it: the loop is closed
                     self.scheduled = False
                 else:
-                    if self.announces and not urgent and self.task is not None:
-                        dispatcher.post(partial(self.announce, envelope))
                     return None
         self.system.dead_letter(envelope, self.name, "dead")
         return ActorDead(self.name, self.end_reason)
@@ -145,6 +152,29 @@ class Mailbox:
             return False
         return True
 
+    def put(self, envelope: Any, /) -> None:
+        """Take an envelope of pykka's own; its refs use it, ours do not."""
+        own = Envelope(envelope.message)
+        if envelope.reply_to is not None:
+            own.reply = _PykkaReply(envelope.reply_to)
+        refusal = self.deliver(own)
+        if refusal is not None:
+            if own.reply is None:
+                raise refusal
+            own.reply.set_exception(refusal)
+
+    def get(self) -> Any:
+        """Refuse: nobody takes messages from a cell.
+
+        Raises:
+            ActorError: Always.
+        """
+        raise ActorError("A cell hands its messages to its behaviour itself. Use ask or tell to talk to the actor.")
+
+    def empty(self) -> bool:
+        """Tell whether no message waits."""
+        return not self.user and not self.urgent
+
     def answer(self, envelope: Envelope, value: Any) -> None:
         """Give the asker the reply, if there is one who still waits."""
         reply = envelope.reply
@@ -159,7 +189,7 @@ class Mailbox:
         if reply is None:
             envelope.state = ANSWERED
         elif self._settle(envelope):
-            reply.set_exception(error)
+            fail(reply, error)
 
     def _settle(self, envelope: Envelope) -> bool:
         """Decide between the answer and the deadline, once."""
@@ -175,6 +205,12 @@ class Mailbox:
             self.system.tally.late_replies += 1
             return False
         return True
+
+
+def fail(reply: Reply, error: Exception) -> None:
+    """Give a reply an error. One that another thread has resolved in this very moment keeps what it has."""
+    with suppress(FutureResolved):
+        reply.set_exception(error)
 
 
 def expire(envelope: Envelope, *, taken: bool = False) -> None:
@@ -196,7 +232,7 @@ def expire(envelope: Envelope, *, taken: bool = False) -> None:
         mailbox.system.tally.expired += 1
     reply = envelope.reply
     if reply is not None and not reply.done():
-        reply.set_exception(DeadlineExceeded(mailbox.name, started=started, timeout_s=envelope.timeout_s))
+        fail(reply, DeadlineExceeded(mailbox.name, started=started, timeout_s=envelope.timeout_s))
 
 
 def withdraw(envelope: Envelope) -> None:
@@ -209,3 +245,24 @@ def withdraw(envelope: Envelope) -> None:
         if envelope.state == QUEUED and mailbox.take_out(envelope):
             envelope.state = WITHDRAWN
             mailbox.system.tally.withdrawn += 1
+
+
+class _PykkaReply:
+    """A pykka future as the target of an answer."""
+
+    __slots__ = ("_done", "_future")
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+        self._done = False
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, result: Any, /) -> None:
+        self._done = True
+        self._future.set(result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._done = True
+        self._future.set_exception((type(exception), exception, exception.__traceback__))

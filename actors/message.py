@@ -58,9 +58,17 @@ WITHDRAWN: Final = 3  # its asker has given up: at the deadline, or because its 
 class Reply(Protocol):
     """What an answer is given to: an `asyncio.Future` of the system's loop, or our thread-safe `Future`."""
 
-    def done(self) -> bool: ...
-    def set_result(self, result: Any, /) -> None: ...
-    def set_exception(self, exception: BaseException, /) -> None: ...
+    def done(self) -> bool:
+        """Tell whether nobody waits for the answer any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None:
+        """Answer with a value."""
+        ...
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Answer with an error."""
+        ...
 
 
 class Envelope:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import pykka
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.inspection import ActorInfo
 
-A = TypeVar("A", bound=Actor)
+A_co = TypeVar("A_co", bound=Actor, covariant=True)
 R = TypeVar("R")
 
 
@@ -34,7 +34,7 @@ class StoppedFlag:
         return not self._cell.accepting
 
 
-class Ref(pykka.ActorRef[A]):
+class Ref(pykka.ActorRef[Any], Generic[A_co]):
     """A reference to an actor, valid across its restarts; to be passed around freely, also between threads.
 
     Two refs are equal when they are the same actor.
@@ -56,7 +56,7 @@ class Ref(pykka.ActorRef[A]):
         return self.cell.name
 
     @property
-    def actor_class(self) -> type[A]:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride] # read from the cell
+    def actor_class(self) -> type[A_co]:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride] # read from the cell
         """Class of the behaviour."""
         return self.cell.actor_class  # type: ignore[return-value] # pyright: ignore[reportReturnType] # spawn paired the two
 
@@ -100,18 +100,20 @@ class Ref(pykka.ActorRef[A]):
         if refusal is not None:
             raise refusal
 
-    @overload
-    def ask(self, message: Message[R], *, block: Literal[True] = ..., timeout: float | None = ...) -> R: ...
-    @overload
+    @overload  # type: ignore[override] # narrower for a Message, which mypy does not see to be compatible
     def ask(self, message: Message[R], *, block: Literal[False], timeout: float | None = ...) -> Future[R]: ...
-    @overload
-    def ask(self, message: Any, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
     @overload
     def ask(self, message: Any, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
     @overload
+    def ask(self, message: Message[R], *, block: Literal[True] = ..., timeout: float | None = ...) -> R: ...
+    @overload
+    def ask(self, message: Any, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
+    @overload
     def ask(self, message: Any, *, block: bool = ..., timeout: float | None = ...) -> Any: ...
 
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+    def ask(  # pyright: ignore[reportIncompatibleMethodOverride] # as above
+        self, message: Any, *, block: bool = True, timeout: float | None = None
+    ) -> Any:
         """Send a message and get its reply.
 
         Args:
@@ -131,7 +133,7 @@ class Ref(pykka.ActorRef[A]):
             Exception: One of the actor's declared `domain_errors`.
         """
         cell = self.cell
-        if block and cell.dispatcher.on_loop():
+        if block and cell.accepting and cell.dispatcher.on_loop():
             raise WouldDeadlock("ask()")
         envelope, future = self._send(message, timeout)
         if not block:
@@ -141,11 +143,11 @@ class Ref(pykka.ActorRef[A]):
         return future.get()
 
     @overload
-    async def ask_async(self, message: Message[R], *, timeout: float | None = ...) -> R: ...
+    async def ask_async(self, message: Message[R], *, timeout: float | None = ...) -> R: ...  # noqa: ASYNC109 # a deadline that travels with the message
     @overload
-    async def ask_async(self, message: Any, *, timeout: float | None = ...) -> Any: ...
+    async def ask_async(self, message: Any, *, timeout: float | None = ...) -> Any: ...  # noqa: ASYNC109 # as above
 
-    async def ask_async(self, message: Any, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 # a deadline that travels with the message, not a cancellation
+    async def ask_async(self, message: Any, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 # as above
         """Send a message and await its reply, on the system's loop or any other.
 
         Cancelling it withdraws a message that waits; a handler that has started goes on.
@@ -158,6 +160,7 @@ class Ref(pykka.ActorRef[A]):
             The reply.
 
         Raises:
+            WouldDeadlock: The handler of an actor asks that very actor.
             DeadlineExceeded: No reply by the deadline.
             ActorDead: The actor has ended.
             ActorCrashed: The handler raised an undeclared exception.
@@ -167,6 +170,8 @@ class Ref(pykka.ActorRef[A]):
         cell = self.cell
         loop = asyncio.get_running_loop()
         if loop is cell.dispatcher.loop:
+            if cell.task is not None and cell.task is asyncio.current_task():
+                raise WouldDeadlock("ask_async()", of_itself=True)
             reply: asyncio.Future[Any] = loop.create_future()
             envelope = Envelope(message, reply)
             refusal = cell.send(envelope, timeout)
@@ -235,7 +240,7 @@ class Ref(pykka.ActorRef[A]):
 
     def _end(self, request: Any, call: str, *, block: bool, timeout: float | None) -> bool | Future[bool]:
         dispatcher = self.cell.dispatcher
-        if block and dispatcher.on_loop():
+        if block and dispatcher.on_loop() and not self.cell.ended:
             raise WouldDeadlock(call)
         future: Future[bool] = Future()
         future.dispatcher = dispatcher

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random as chance
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import Context, copy_context
 from dataclasses import fields
 from itertools import count
@@ -52,7 +52,8 @@ class ActorSystem:
     Args:
         name: For logs and errors.
         drain_budget: Messages that one actor may handle before the others get their turn.
-        stop_timeout_s: Seconds that leaving the system waits for its actors to stop before it kills them; None for ever.
+        stop_timeout_s: Seconds that leaving the system gives its actors to stop one after the other, and again as much
+            to those that are left to stop side by side, before it kills them; None for ever.
         on_dead_letter: Called for each message that nobody will handle, in the thread that noticed. It must not block.
         on_failure: Called on the loop for each crash. By default crashes are logged with their traceback.
         random: Returns a number in [0, 1), for the jitter of backoffs.
@@ -63,7 +64,7 @@ class ActorSystem:
         name: str = "actors",
         *,
         drain_budget: int = 64,
-        stop_timeout_s: float | None = None,
+        stop_timeout_s: float | None = 10.0,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         on_failure: Callable[[ActorFailure], None] | None = None,
         random: Callable[[], float] = chance.random,
@@ -92,11 +93,11 @@ class ActorSystem:
         name: str = "actors",
         *,
         drain_budget: int = 64,
-        stop_timeout_s: float | None = None,
+        stop_timeout_s: float | None = 10.0,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         on_failure: Callable[[ActorFailure], None] | None = None,
         random: Callable[[], float] = chance.random,
-    ) -> Iterator[Self]:
+    ) -> Generator[Self]:
         """Run a system on an event loop of its own, in a thread that is joined on leaving. Parameters as the class's.
 
         Yields:
@@ -111,8 +112,8 @@ class ActorSystem:
             random=random,
         )
         with start_blocking_portal(name=name) as portal:
-            entered: AbstractContextManager[Self] = portal.wrap_async_context_manager(system)
-            with entered:
+            entered: AbstractAsyncContextManager[ActorSystem, None] = system
+            with portal.wrap_async_context_manager(entered):
                 yield system
 
     async def __aenter__(self) -> Self:
@@ -135,12 +136,21 @@ class ActorSystem:
             with anyio.move_on_after(self._stop_timeout_s):
                 while self._cells:
                     await next(reversed(self._cells.values())).ref.stop(block=False)
+            with anyio.move_on_after(self._stop_timeout_s):
+                # One that hangs has used up the time. It costs the others their order, not their on_stop.
+                for ended in [cell.ref.stop(block=False) for cell in self._last_first()]:
+                    await ended
         finally:
             # Also when this very task is being cancelled: no actor's task may outlive its system.
             with anyio.CancelScope(shield=True):
-                for ended in [cell.ref.kill(block=False) for cell in reversed(self._cells.values())]:
+                for ended in [cell.ref.kill(block=False) for cell in self._last_first()]:
                     await ended
             self.deadlines.close()
+
+    def _last_first(self) -> list[Cell]:
+        cells = list(self._cells.values())  # a copy: an idle actor that is killed leaves at once
+        cells.reverse()
+        return cells
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -212,7 +222,9 @@ class ActorSystem:
         name = name if name is not None else f"{actor_class.__name__}-{serial}"
         if name in self._cells:  # before the constructor can have an effect; decided below
             raise DuplicateName(name, self.name)
-        cell = Cell(self, serial, name, self._context.copy(), actor_class, args, kwargs, supervision)
+        cell = Cell(
+            self, serial, name, self._context.copy(), actor_class, args=args, kwargs=kwargs, supervision=supervision
+        )
         cell.make_behaviour()
         with dispatcher.lock:
             if not self._running:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
+
+from anyio.to_thread import current_default_thread_limiter
 
 from actors.actor import Actor
 
@@ -14,41 +16,68 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class _JumpingSelector(selectors.SelectSelector):
+_PATIENCE_S = 0.05  # real time that work in threads gets before the virtual clock jumps without it
+
+
+class _JumpingSelector(selectors.DefaultSelector):
     """Waits for no time at all: where a real loop would sleep until its next timer, the clock jumps there."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.busy: list[Callable[[], bool]] = []
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return what is ready, else let the timeout pass at once."""
+        if timeout is None:
+            # No timer is set: only another thread or a descriptor can wake the loop, and that takes real time.
+            return super().select(None)
         ready = super().select(0)
-        if ready or timeout is None or timeout <= 0:
-            # Nothing is due and no timer is set: only another thread can wake the loop, and that takes real time.
-            return ready or (super().select(None) if timeout is None else ready)
-        self.now += timeout
+        if not ready and timeout > 0 and any(busy() for busy in self.busy):
+            # Not for ever: the thread may itself wait for something that a timer of this loop has to do.
+            ready = super().select(_PATIENCE_S)
+        if not ready and timeout > 0:
+            self.now += timeout
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose `time()` starts at 0 and jumps to the next timer when nothing is ready.
 
-    Work in other threads takes no virtual time, and the clock does not wait for it: don't mix the two.
+    Work in the loop's executor (`asyncio.to_thread`) and in anyio's default worker threads takes no virtual time: before
+    the clock jumps, such work gets 50 ms of real time to end. Other work in threads, and child processes, are not
+    waited for: register them with `wait_while`, or use a real loop.
     """
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
+        self._in_executor: set[asyncio.Future[Any]] = set()
         super().__init__(self._jumping)
+        self.wait_while(lambda: bool(self._in_executor))
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
         return self._jumping.now
 
+    def wait_while(self, busy: Callable[[], bool]) -> None:
+        """Let real work go before the clock jumps.
+
+        Args:
+            busy: Tells whether such work runs, `lambda: limiter.borrowed_tokens > 0` for instance.
+        """
+        self._jumping.busy.append(busy)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """Run in a thread, and let the clock wait for it."""
+        future = super().run_in_executor(executor, func, *args)
+        self._in_executor.add(future)
+        future.add_done_callback(self._in_executor.discard)
+        return future
+
 
 @contextmanager
-def virtual_loop() -> Iterator[asyncio.Runner]:
-    """Give a runner on a virtual clock: `with virtual_loop() as runner: runner.run(main())`.
+def virtual_loop() -> Generator[asyncio.Runner]:
+    """Give an `asyncio.Runner` on a virtual clock.
 
     Yields:
         The runner; its loop is closed afterwards, its tasks are cancelled.
@@ -58,7 +87,7 @@ def virtual_loop() -> Iterator[asyncio.Runner]:
 
 
 def run_virtual(main: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run an async function to its end on a virtual clock.
+    """Run an async function on a virtual clock, to its end.
 
     Args:
         main: The async function.
@@ -68,8 +97,16 @@ def run_virtual(main: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwar
     Returns:
         What it returned.
     """
+
+    async def waiting_for_anyio() -> T:
+        limiter = current_default_thread_limiter()
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, VirtualLoop):
+            loop.wait_while(lambda: limiter.borrowed_tokens > 0)
+        return await main(*args, **kwargs)
+
     with virtual_loop() as runner:
-        return runner.run(main(*args, **kwargs))
+        return runner.run(waiting_for_anyio())
 
 
 class Recorder(Actor):

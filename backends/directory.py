@@ -11,7 +11,8 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -50,7 +51,7 @@ class DirTree:
             self._fds.clear()
 
     @contextlib.contextmanager
-    def folder(self, path: bytes) -> Iterator[int]:
+    def folder(self, path: bytes) -> Generator[int]:
         """The descriptor of a directory, valid inside the `with`."""
         with self._lock:
             while len(self._fds) > _KEPT_OPEN:
@@ -59,7 +60,7 @@ class DirTree:
             yield self._open(path)
 
     @contextlib.contextmanager
-    def parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+    def parent(self, path: bytes) -> Generator[tuple[int, bytes]]:
         """The descriptor of the directory that holds `path`, and the last component; valid inside the `with`."""
         head, _, name = path.rpartition(b"/")
         with self.folder(head) as fd:
@@ -70,11 +71,24 @@ class DirTree:
         with self.parent(path) as (fd, name):
             return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode, dir_fd=fd)
 
-    def entries(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
-        """Names and own status (links not followed) of what a directory holds, sorted by name."""
-        with self.folder(path) as fd, os.scandir(fd) as found:
-            names = sorted(os.fsencode(entry.name) for entry in found)
-            return [(name, os.stat(name, dir_fd=fd, follow_symlinks=False)) for name in names]
+    def entries(self, path: bytes, *, changing: bool = False) -> list[tuple[bytes, os.stat_result]]:
+        """Names and own status (links not followed) of what a directory holds, sorted by name.
+
+        Args:
+            path: The directory.
+            changing: Others change it meanwhile: leave out what vanishes while it is listed, instead of failing.
+        """
+        listed: list[tuple[bytes, os.stat_result]] = []
+        with self.folder(path) as fd:
+            with os.scandir(fd) as found:
+                names = sorted(os.fsencode(entry.name) for entry in found)
+            for name in names:
+                try:
+                    listed.append((name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
+                except FileNotFoundError:
+                    if not changing:
+                        raise
+        return listed
 
     def _open(self, path: bytes) -> int:
         cached = self._fds.get(path)
@@ -130,7 +144,7 @@ def remove_tree(parent: int, name: bytes, *, removed: Callable[[bytes, os.stat_r
         while waiting:
             path = waiting.pop()
             with tree.folder(path) as fd:
-                for child, status in tree.entries(path):
+                for child, status in tree.entries(path, changing=True):
                     if stat.S_ISDIR(status.st_mode):
                         below = join(path, child)
                         folders.append(below)
@@ -162,7 +176,7 @@ def _step(parent: int, name: bytes, *, unlock: bool) -> int:
         # Not readable by its owner: the mode is changed by an O_PATH descriptor, which a link can't redirect.
         pinned = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
-            os.chmod(f"/proc/self/fd/{pinned}", 0o700)
+            Path(f"/proc/self/fd/{pinned}").chmod(0o700)
         finally:
             os.close(pinned)
         fd = os.open(name, DIRECTORY, dir_fd=parent)

@@ -1,3 +1,4 @@
+# the names say what happened ("HeadConflict"); that they are errors is said by their root
 """Every error of the package, and the translation of the system's errors into them.
 
 One root, `BackendsError`; each error says what to do next in `hint`. Which side failed is part of the type: the
@@ -8,7 +9,7 @@ credentials are refused before anything could repeat them.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
@@ -168,7 +169,7 @@ def _reason(error: OSError) -> str:
 
 
 @contextmanager
-def backend_errors(doing: str) -> Iterator[None]:
+def backend_errors(doing: str) -> Generator[None]:
     """Raise the system's errors of a backend's own input and output as typed ones.
 
     Args:
@@ -191,7 +192,7 @@ def backend_errors(doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def local_errors(doing: str) -> Iterator[None]:
+def local_errors(doing: str) -> Generator[None]:
     """Raise the system's errors of the local disk as typed ones that say it was the local side.
 
     Args:

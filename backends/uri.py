@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlsplit
 
 from backends.blobstore import BlobStore
 from backends.errors import BackendsError, InvalidURI
@@ -24,7 +26,8 @@ def open_store(uri: str, **options: object) -> BlobStore:
 
     Args:
         uri: `file:///absolute/path`, or a URI of a scheme that an installed plugin adds.
-        options: Passed to the scheme's factory; `file` knows none.
+        options: Passed to the scheme's factory. `file` knows `create` (False: the folder must exist), also as a
+            parameter of the URI.
 
     Returns:
         The store.
@@ -84,18 +87,19 @@ def _open_file(parts: SplitResult, options: dict[str, object]) -> BlobStore:
     # Imported here so that a plugin's store does not pay for this one.
     from backends.file import FileStore  # noqa: PLC0415
 
-    if options:
-        raise InvalidURI(f"file: has no option {sorted(options)[0]!r}", hint="file: takes no options.")
+    given = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **options}
+    create = given.pop("create", "true")
+    # Not even the names of unknown parameters are repeated: a secret may stand in the wrong place.
+    if given or create not in {"true", "false", True, False}:
+        raise InvalidURI("a file URI has an unknown parameter or value", hint="Allowed: create=true and create=false.")
     if parts.netloc not in {"", "localhost"}:
         raise InvalidURI(
             "a file URI may name no other host",
             hint="Allowed: file:///absolute/path and file://localhost/absolute/path.",
         )
-    if parts.query:
-        raise InvalidURI("a file URI takes no parameters", hint="Allowed: file:///absolute/path, without '?'.")
     path = unquote_to_bytes(parts.path)
     if b"\0" in path or not path.strip(b"/") or not path.startswith(b"/"):
         raise InvalidURI(
             "a file URI must name an absolute folder other than the root", hint="Use file:///absolute/path."
         )
-    return FileStore(path)
+    return FileStore(Path(os.fsdecode(path)), create=create in {"true", True})

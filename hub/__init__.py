@@ -5,7 +5,7 @@ with Hub(data_dir="/var/lib/modhub", backend="file:///var/lib/modhub-backend") a
 """
 
 from hub._version import __version__
-from hub.config import HubConfig
+from hub.config import HubConfig, HubOptions
 from hub.errors import (
     BackendError,
     DataConflict,
@@ -57,6 +57,7 @@ __all__ = [
     "AsyncHub",
     "Hub",
     "HubConfig",
+    "HubOptions",
     "Kind",
     "__version__",
     # what it tells

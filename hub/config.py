@@ -9,11 +9,11 @@ import dataclasses
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast, get_type_hints
+from typing import Any, TypedDict, cast, get_type_hints
 
 import msgspec
 
@@ -83,7 +83,32 @@ class HubConfig:
     sweep_interval: float = _option(1.0, "Seconds between looks at connections and idle times.", minimum=0.01)
     stall_threshold: float = _option(1.0, "Seconds without a turn of the event loop that are reported.", minimum=0.01)
     log_max_bytes: int = _option(1024 * 1024, "Length at which a module's output log is rotated.", minimum=1024)
-    mailbox_capacity: int = _option(256, "Operations that may wait for one module.", minimum=1)
+
+
+class HubOptions(TypedDict, total=False):
+    """The optional parameters of `Hub`, for type checkers: the fields of `HubConfig`, as they may be given."""
+
+    kinds: Iterable[Kind] | Mapping[str, Kind]
+    default_kind: str
+    ports: tuple[int, int] | int | None
+    idle_timeout: float | None
+    hibernated_timeout: float | None
+    on_exit: str
+    restart_limit: int
+    restart_period: float
+    restart_delay: float
+    restart_delay_max: float
+    stable_after: float
+    retry_delay: float
+    retry_delay_max: float
+    max_starts: int
+    max_transfers: int
+    live_interval: float
+    live_timeout: float
+    live_misses: int
+    sweep_interval: float
+    stall_threshold: float
+    log_max_bytes: int
 
 
 def configure(**given: Any) -> HubConfig:

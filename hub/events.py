@@ -127,9 +127,9 @@ class EventBus:
         for listener in tuple(self._listeners):
             listener(event)
 
-    def stalled(self, stalled_s: float, stack: str) -> None:
-        """Log that the loop hangs; from another thread, so listeners, who live on the loop, do not hear it."""
-        self._write("hub.loop_stalled", {"stalled_ms": round(stalled_s * 1000), "stack": stack})
+    def publish_from_thread(self, name: str, module_id: str | None = None, **fields: Any) -> None:
+        """Log an event from another thread than the loop's. Listeners, who live on the loop, do not hear it."""
+        self._write(name, {"module_id": module_id, **fields})
 
     def _write(self, name: str, attributes: Mapping[str, Any]) -> None:
         spec = VOCABULARY[name]

@@ -6,14 +6,13 @@ import contextlib
 import os
 from collections.abc import Generator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-from anyio.from_thread import start_blocking_portal
+from typing import Any, Self, TypeVar, Unpack
 
 from actors import ActorCrashed, ActorDead, DeadlineExceeded, MailboxFull, Message, Ref
-from hub.config import HubConfig, check_module_id, configure, load
+from hub.config import HubConfig, HubOptions, check_module_id, configure, load
 from hub.errors import HubClosed, ModuleBusy, ModuleFault, OperationTimeout
 from hub.info import ModuleInfo, Obliterated, OperationInfo
+from hub.loop_thread import LoopThread
 from hub.messages import (
     Deprovision,
     Describe,
@@ -66,7 +65,12 @@ class AsyncHub:
     """
 
     def __init__(
-        self, data_dir: str | os.PathLike[str], backend: str, *, plugins: Sequence[Plugin] = (), **options: Any
+        self,
+        data_dir: str | os.PathLike[str],
+        backend: str,
+        *,
+        plugins: Sequence[Plugin] = (),
+        **options: Unpack[HubOptions],
     ) -> None:
         self._runtime = Runtime(configure(data_dir=data_dir, backend=backend, **options), plugins)
         self._entered = False
@@ -194,10 +198,15 @@ class Hub:
     """
 
     def __init__(
-        self, data_dir: str | os.PathLike[str], backend: str, *, plugins: Sequence[Plugin] = (), **options: Any
+        self,
+        data_dir: str | os.PathLike[str],
+        backend: str,
+        *,
+        plugins: Sequence[Plugin] = (),
+        **options: Unpack[HubOptions],
     ) -> None:
         self._hub = AsyncHub(data_dir, backend, plugins=plugins, **options)
-        self._stack = contextlib.ExitStack()
+        self._thread: LoopThread | None = None
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -206,15 +215,16 @@ class Hub:
 
     def start(self) -> Self:
         """Start the hub, as entering it with `with` does; `close` ends it."""
-        with contextlib.ExitStack() as stack:
-            portal = stack.enter_context(start_blocking_portal(name="modhub"))
-            stack.enter_context(portal.wrap_async_context_manager(self._hub))
-            self._stack = stack.pop_all()
+        thread = LoopThread("modhub", self._hub)
+        thread.start()
+        self._thread = thread
         return self
 
     def close(self) -> None:
         """End the hub: no new operations, modules come to rest, and nothing of it is left running. Idempotent."""
-        self._stack.close()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -36,6 +36,8 @@ REQUESTS: dict[type, Request] = {
 class Module(Actor):
     """One module. Everything that changes its state passes through here, one at a time."""
 
+    # Operations that may wait for one module; a caller beyond them is told that it is busy.
+    mailbox_capacity = 256
     # What an operation may fail with goes to its caller; anything else is a defect, and supervision's business.
     domain_errors = (ModhubError,)
 
@@ -110,7 +112,9 @@ class Module(Actor):
         if isinstance(verdict, Nothing):
             return self._services.directory.describe(entry)
         assert isinstance(verdict, Begin), f"{verdict} while the mailbox is served"
-        return await self._operate(request, message.op_id, self._effect(verdict.target, message))
+        result = await self._operate(request, message.op_id, self._effect(verdict.target, message))
+        # A deprovision that had to finish an obliteration is answered as what was asked for.
+        return result if request is Request.OBLITERATE else self._services.directory.describe(entry)
 
     def _effect(self, target: State, message: Any) -> _Effect:
         """Choose the operation that holds the module in the state that the lifecycle gave."""
@@ -190,8 +194,8 @@ class Module(Actor):
             output=instance.last_output(),
         )
         work = self._work_outside_operation(Request.RECOVER)
-        entry.instance = None
         await work.advance(Outcome.EXITED, "process_exited", last_error=f"its process ended with {text}", **NO_PROCESS)
+        entry.instance = None
 
     async def _kill_hung(self, epoch: int, misses: int) -> None:
         entry = self._entry

@@ -15,7 +15,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         kind: name of the kind its data belongs to; empty until it is known.
         state: state in the lifecycle.
         dirty: local data that the backend has not acknowledged; it is never overwritten, and deleted only by obliterate.
-        base: identity of the backend head that the local data grew from.
+        base: the claim on the backend (owner and epoch) that the local data grew from.
         pending: intent that the watchdog retries until it is complete.
         suspect: the restart budget was spent on this data, so its next dehydration keeps the manifest before it.
         op_id: operation that holds the module in a transitional state.

@@ -39,7 +39,8 @@ from hub.workers import Workers
 
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
 _MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
-_HUB_SUPERVISION = OneForOne(intensity=10, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
+# Those that the hub can't be without are restarted for as long as it runs, ever more slowly.
+_HUB_SUPERVISION = OneForOne(intensity=1000, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
 _STATE_CHANGES = frozenset({"module.transition", "module.resolved"})
 
 _log = logging.getLogger("modhub")
@@ -137,7 +138,7 @@ class Runtime:
                 f"data_dir = {str(layout.root)!r} can't be cleared of temporary files: {error}"
             ) from error
 
-        stall_watch = StallWatch(loop, config.stall_threshold, self._bus.stalled)
+        stall_watch = StallWatch(loop, config.stall_threshold, self._report_stall)
         stall_watch.start()
         self._stack.callback(stall_watch.close)
         await self._start_actors(services)
@@ -182,6 +183,9 @@ class Runtime:
             if entry.instance is not None:
                 await entry.instance.kill()
                 entry.instance = None
+
+    def _report_stall(self, stalled_s: float, stack: str) -> None:
+        self._bus.publish_from_thread("hub.loop_stalled", stalled_ms=round(stalled_s * 1000), stack=stack)
 
     def _on_failure(self, failure: ActorFailure) -> None:
         self._bus.publish(

@@ -37,11 +37,13 @@ class Fetched:
 
     Attributes:
         kind: kind that it belongs to.
-        base: identity of the head that it grew from.
+        base: whose claim on the backend it grew from.
+        created: the head, if this fetch made it: the backend had nothing of the module.
     """
 
     kind: str
     base: str
+    created: Head | None
 
 
 class Transfers:
@@ -84,25 +86,30 @@ class Transfers:
         module_id = operation.module_id
         started = time.monotonic()
 
-        def work() -> tuple[Head, int, int]:
+        def work() -> tuple[Fetched, int, int]:
             remote = self._remote(module_id)
-            head = remote.read_head()
+            found = head = remote.read_head()
             recorded = head.kind if head is not None and head.manifest is not None else None
             if recorded is not None and kind is not None and recorded != kind:
                 raise KindMismatch(f"module {module_id!r} is of kind {recorded!r}, not {kind!r}")
             head = remote.claim(head, recorded or kind or default_kind)
-            self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
-            hydrated = remote.hydrate(
-                head,
-                self._layout.data(module_id),
-                scratch=self._layout.scratch_of(module_id),
-                index=self._layout.index(module_id),
-                progress=operation.on_progress,
-                cancelled=operation.cancelled,
-            )
-            return head, hydrated.bytes, hydrated.files
+            fetched = Fetched(head.kind, claim_of(head), head if found is None else None)
+            try:
+                self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
+                hydrated = remote.hydrate(
+                    head,
+                    self._layout.data(module_id),
+                    scratch=self._layout.scratch_of(module_id),
+                    index=self._layout.index(module_id),
+                    progress=operation.on_progress,
+                    cancelled=operation.cancelled,
+                )
+            except (BackendsError, OSError):
+                self._release(module_id, fetched)
+                raise
+            return fetched, hydrated.bytes, hydrated.files
 
-        head, size, files = await self._run(operation, Phase.HYDRATING, work)
+        fetched, size, files = await self._run(operation, Phase.HYDRATING, work)
         self._bus.publish(
             "hydration.completed",
             module_id,
@@ -111,7 +118,20 @@ class Transfers:
             files=files,
             duration_ms=_milliseconds_since(started),
         )
-        return Fetched(head.kind, head.identity)
+        return fetched
+
+    async def release(self, module_id: str, fetched: Fetched) -> None:
+        """Take back what a fetch made in the backend of a module that had nothing there."""
+        await self._workers.run(self._release, module_id, fetched)
+
+    def _release(self, module_id: str, fetched: Fetched) -> None:
+        if fetched.created is None:
+            return
+        try:
+            self._remote(module_id).release(fetched.created)
+        except BackendsError as error:
+            # An empty claim is no data: the next provision takes it over, obliterate deletes it.
+            self._bus.publish_from_thread("backend.unavailable", module_id, error=str(error))
 
     async def check_base(self, operation: Operation, base: str | None) -> None:
         """Make sure that the backend still holds what the local dirty data grew from.
@@ -124,8 +144,8 @@ class Transfers:
 
     def _head_of(self, module_id: str, base: str | None) -> Head:
         head = self._remote(module_id).read_head()
-        if head is None or head.tombstone or head.identity != base:
-            found = "nothing" if head is None else "an obliteration" if head.tombstone else f"{head.identity}"
+        if head is None or head.tombstone or claim_of(head) != base:
+            found = "nothing" if head is None else "an obliteration" if head.tombstone else claim_of(head)
             raise DataConflict(
                 f"module {module_id!r}: local data grew from {base}, the backend now holds {found}",
                 hint="both are kept: copy what is needed from the data directory, then obliterate one side",
@@ -137,11 +157,11 @@ class Transfers:
 
         Args:
             operation: the operation that it belongs to.
-            base: identity of the head that the data grew from.
+            base: the claim that the data grew from.
             keep_previous: whether the manifest before it is kept beside the new one.
 
         Returns:
-            Identity of the new head.
+            The claim that the local data now equals.
 
         Raises:
             ModhubError: it was not committed; the local data and the previous commit are as they were.
@@ -169,7 +189,7 @@ class Transfers:
             uploaded_bytes=sent.stats.bytes_sent,
             duration_ms=_milliseconds_since(started),
         )
-        return sent.head.identity
+        return claim_of(sent.head)
 
     async def erase(self, operation: Operation) -> Erased:
         """Delete everything that the backend holds of a module, proven by listing.
@@ -186,6 +206,14 @@ class Transfers:
                 return await self._workers.transfer(operation, work)
         finally:
             operation.phase = Phase.OTHER
+
+
+def claim_of(head: Head) -> str:
+    """Return whose claim a head stands for: its owner and epoch, which rises with each new owner and each erasure.
+
+    Not its manifest: a hub that was killed between a commit and its own journal finds the head moved by itself.
+    """
+    return f"{head.owner}/{head.epoch}"
 
 
 @contextmanager

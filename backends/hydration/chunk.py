@@ -36,7 +36,7 @@ def read_chunks(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]
                 yield None, length
                 continue
             data = _pread(fd, offset, length, item)
-            yield (None if data == memoryview(_ZEROS)[:length] else data), length
+            yield (None if data == _ZEROS[:length] else data), length
         _check(fd, item)
     finally:
         os.close(fd)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +19,15 @@ from blake3 import blake3
 from backends.directory import DIRECTORY, DirTree, remove_tree
 from backends.errors import CorruptData, DestinationExists, local_errors
 from backends.hydration import index as stat_index
+from backends.hydration.durable import make_durable
 from backends.hydration.location import Location
-from backends.hydration.manifest import HOLE, Entry, Manifest
+from backends.hydration.manifest import HOLE, BlobRef, Chunk, Entry, Manifest
 from backends.hydration.pool import Pool
 from backends.hydration.progress import Meter
 from backends.hydration.scan import Found, settle
 
-_Piece = tuple[Entry, int, int]
-"""A file, the offset in it, and which of its chunks goes there."""
+_Piece = tuple[Entry, Chunk, int]
+"""A file, one of its chunks, and the chunk's offset in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def hydrate(
     meter.check()
     if os.path.lexists(destination):
         raise DestinationExists(f"{destination} exists already")
-    tree = None if manifest is None else where.read_manifest(manifest)
+    content = None if manifest is None else where.read_manifest(manifest)
     with local_errors(f"hydrating {destination}"):
         scratch.mkdir(parents=True, exist_ok=True)
         parent = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -81,140 +83,155 @@ def hydrate(
             name = b"hydrate-" + secrets.token_hex(8).encode()
             try:
                 os.mkdir(name, 0o700, dir_fd=parent)
-                result = _fill(where, manifest, tree, os.open(name, DIRECTORY, dir_fd=parent), index, meter, workers)
-                _place(parent, name, destination, tree)
-                return result
+                with DirTree(os.open(name, DIRECTORY, dir_fd=parent)) as tree:
+                    result, found = Hydrated(None), list[tuple[Found, stat_index.Contents]]()
+                    if manifest is not None and content is not None:
+                        result, found = _Filling(where, content, tree, meter).run(manifest, workers)
+                _place(parent, name, destination, content)
             except BaseException:
                 remove_tree(parent, name)
                 raise
         finally:
             os.close(parent)
+    # Only a cache, and the data is in place: without it the next dehydration reads everything.
+    with contextlib.suppress(OSError):
+        stat_index.save(index, manifest, found)
+    return result
 
 
-def _fill(
-    where: Location, name: str | None, manifest: Manifest | None, root: int, index: Path, meter: Meter, workers: int
-) -> Hydrated:
-    with DirTree(root) as tree:
-        if manifest is None:
-            stat_index.save(index, None, [])
-            return Hydrated(None)
-        files = [entry for entry in manifest.entries if entry.kind == "f"]
-        meter.phase("download", bytes_total=manifest.total_bytes, files_total=len(files))
-        pieces = _prepare(tree, manifest, meter)
+class _Filling:
+    """The work of one hydration in its fresh directory."""
+
+    def __init__(self, where: Location, manifest: Manifest, tree: DirTree, meter: Meter) -> None:
+        self._where, self._manifest, self._tree, self._meter = where, manifest, tree, meter
+
+    def run(self, name: str, workers: int) -> tuple[Hydrated, list[tuple[Found, stat_index.Contents]]]:
+        """Do it. Returns what was done, and what the index records."""
+        files = sum(entry.kind == "f" for entry in self._manifest.entries)
+        size = self._manifest.total_bytes
+        self._meter.phase("download", bytes_total=size, files_total=files)
+        pieces = self._prepare()
         with Pool(workers) as pool:
             for number, wanted in pieces.items():
-                meter.check()
-                pool.submit(_fetch, where, manifest, number, wanted, tree, meter)
+                self._meter.check()
+                pool.submit(self._fetch, self._manifest.blobs[number], wanted)
             pool.drain()
-        meter.phase("finish")
-        found = _finish(tree, manifest, meter)
+        self._meter.phase("finish")
+        self._link_and_dress()
+        found = self._found()
+        self._dress_directories()
+        self._meter.check()
+        folders = [entry.path for entry in self._manifest.entries if entry.kind == "d"]
+        make_durable(self._tree, [item.path for item, _ in found], folders)
+        # Before anybody else can touch them: every later change has another ctime than the index.
         settle([item for item, _ in found])
-        stat_index.save(index, name, found)
-    received = sum(manifest.blobs[number].size for number in pieces)
-    return Hydrated(name, len(files), manifest.total_bytes, len(pieces), received)
+        received = sum(self._manifest.blobs[number].size for number in pieces)
+        return Hydrated(name, files, size, len(pieces), received), found
+
+    def _prepare(self) -> dict[int, list[_Piece]]:
+        """Make directories and the files that more than one write fills; say which pieces each blob has."""
+        pieces: dict[int, list[_Piece]] = {}
+        for entry in self._manifest.entries:
+            self._meter.check()
+            if entry.kind == "d" and entry.path:
+                with self._tree.parent(entry.path) as (fd, name):
+                    os.mkdir(name, 0o700, dir_fd=fd)
+            elif entry.kind == "f":
+                if not _is_whole(entry):
+                    with _opened(self._tree, entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                        os.ftruncate(fd, entry.size)
+                    holes = sum(chunk.length for chunk in entry.chunks if chunk.blob == HOLE)
+                    self._meter.add(bytes_=holes, files=1)
+                offset = 0
+                for chunk in entry.chunks:
+                    if chunk.blob != HOLE:
+                        pieces.setdefault(chunk.blob, []).append((entry, chunk, offset))
+                    offset += chunk.length
+        return pieces
+
+    def _fetch(self, ref: BlobRef, wanted: list[_Piece]) -> None:
+        """Read one blob, check it, and write its pieces."""
+        self._meter.check()
+        digest = ref.digest.hex()
+        key = self._where.blobs + digest
+        data = self._where.read_blob(digest)
+        if len(data) != ref.size or blake3(data).digest() != ref.digest:
+            raise CorruptData(f"the blob {key} does not match its hash", blob=key)
+        view = memoryview(data)
+        for entry, chunk, offset in wanted:
+            self._meter.check()
+            part = view[chunk.offset : chunk.offset + chunk.length]
+            # Later runs compare by the chunk's own hash, so a manifest that lies about it is refused here.
+            checked = chunk.content == ref.digest and chunk.length == ref.size
+            if not checked and blake3(part).digest() != chunk.content:
+                raise CorruptData(f"the blob {key} does not hold what the manifest says", blob=key)
+            with local_errors(f"writing {os.fsdecode(entry.path)!r}"):
+                self._write(entry, part, offset)
+
+    def _write(self, entry: Entry, part: memoryview, offset: int) -> None:
+        size, whole = len(part), _is_whole(entry)
+        with _opened(self._tree, entry.path, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if whole else 0)) as fd:
+            while part:
+                done = os.pwrite(fd, part, offset)
+                part, offset = part[done:], offset + done
+            if whole:
+                _dress(fd, entry)
+        self._meter.add(bytes_=size, files=whole)
+
+    def _link_and_dress(self) -> None:
+        """Links of both sorts, and modes and times of the files that were filled in several writes."""
+        for entry in self._manifest.entries:
+            self._meter.check()
+            with self._tree.parent(entry.path) as (fd, name):
+                if entry.kind == "l":
+                    os.symlink(entry.target, name, dir_fd=fd)
+                    os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
+                elif entry.kind == "h":
+                    with self._tree.parent(entry.target) as (other, target):
+                        os.link(target, name, src_dir_fd=other, dst_dir_fd=fd, follow_symlinks=False)
+                elif entry.kind == "f" and not _is_whole(entry):
+                    with _opened(self._tree, entry.path, os.O_WRONLY) as file:
+                        _dress(file, entry)
+
+    def _found(self) -> list[tuple[Found, stat_index.Contents]]:
+        """What the index records: each file's status after its last change, links included."""
+        found: list[tuple[Found, stat_index.Contents]] = []
+        for entry in self._manifest.entries:
+            if entry.kind == "f":
+                with self._tree.parent(entry.path) as (fd, name):
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                times = (status.st_mtime_ns, status.st_ctime_ns)
+                item = Found(entry.path, "f", entry.mode, status.st_size, *times, status.st_ino, status.st_dev)
+                found.append((item, tuple((chunk.content, chunk.length) for chunk in entry.chunks)))
+        return found
+
+    def _dress_directories(self) -> None:
+        """Deepest first: a directory's time changes with what is made in it, and it may not be writable after."""
+        for entry in reversed(self._manifest.entries):
+            if entry.kind == "d":
+                with self._tree.folder(entry.path) as fd:
+                    # The root stays writable until it is renamed: moving a directory needs that.
+                    os.fchmod(fd, entry.mode if entry.path else entry.mode | 0o700)
+                    os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
-def _prepare(tree: DirTree, manifest: Manifest, meter: Meter) -> dict[int, list[_Piece]]:
-    """Make directories and the files that more than one write fills; say which pieces each blob has."""
-    pieces: dict[int, list[_Piece]] = {}
-    for entry in manifest.entries:
-        if entry.kind == "d" and entry.path:
-            meter.check()
-            with tree.parent(entry.path) as (fd, name):
-                os.mkdir(name, 0o700, dir_fd=fd)
-        elif entry.kind == "f":
-            if not _is_whole(entry):
-                fd = tree.open(entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                try:
-                    os.ftruncate(fd, entry.size)
-                finally:
-                    os.close(fd)
-                _count_holes(entry, meter)
-            offset = 0
-            for number, chunk in enumerate(entry.chunks):
-                if chunk.blob != HOLE:
-                    pieces.setdefault(chunk.blob, []).append((entry, offset, number))
-                offset += chunk.length
-    return pieces
-
-
-def _count_holes(entry: Entry, meter: Meter) -> None:
-    meter.add(bytes_=sum(chunk.length for chunk in entry.chunks if chunk.blob == HOLE), files=1)
+@contextlib.contextmanager
+def _opened(tree: DirTree, path: bytes, flags: int) -> Generator[int]:
+    fd = tree.open(path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _is_whole(entry: Entry) -> bool:
+    """Whether one write fills the file, so that it can be made, filled and dressed at once."""
     return len(entry.chunks) == 1 and entry.chunks[0].blob != HOLE
-
-
-def _fetch(where: Location, manifest: Manifest, number: int, wanted: list[_Piece], tree: DirTree, meter: Meter) -> None:
-    """Read one blob, check it, and write its pieces."""
-    meter.check()
-    ref = manifest.blobs[number]
-    digest = ref.digest.hex()
-    key = where.blobs + digest
-    data = where.read_blob(digest)
-    if len(data) != ref.size or blake3(data).digest() != ref.digest:
-        raise CorruptData(f"the blob {key} does not match its hash", blob=key)
-    view = memoryview(data)
-    for entry, position, index in wanted:
-        meter.check()
-        chunk = entry.chunks[index]
-        part = view[chunk.offset : chunk.offset + chunk.length]
-        # The chunk's own hash is what later runs compare by, so a manifest that lies about it is refused here.
-        if chunk.content != ref.digest or chunk.length != ref.size:
-            if blake3(part).digest() != chunk.content:
-                raise CorruptData(f"the blob {key} does not hold what the manifest says", blob=key)
-        with local_errors(f"writing {os.fsdecode(entry.path)!r}"):
-            whole = _is_whole(entry)
-            fd = tree.open(entry.path, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if whole else 0))
-            try:
-                while part:
-                    done = os.pwrite(fd, part, position)
-                    part, position = part[done:], position + done
-                if whole:
-                    _dress(fd, entry)
-            finally:
-                os.close(fd)
-        meter.add(bytes_=chunk.length, files=whole)
 
 
 def _dress(fd: int, entry: Entry) -> None:
     os.fchmod(fd, entry.mode)
     os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-
-
-def _finish(tree: DirTree, manifest: Manifest, meter: Meter) -> list[tuple[Found, stat_index.Contents]]:
-    """Links, modes and times; then, deepest first, the directories'. Returns what the index records."""
-    for entry in manifest.entries:
-        meter.check()
-        with tree.parent(entry.path) as (fd, name):
-            if entry.kind == "l":
-                os.symlink(entry.target, name, dir_fd=fd)
-                os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
-            elif entry.kind == "h":
-                with tree.parent(entry.target) as (other, target):
-                    os.link(target, name, src_dir_fd=other, dst_dir_fd=fd, follow_symlinks=False)
-            elif entry.kind == "f" and not _is_whole(entry):
-                file = tree.open(entry.path, os.O_WRONLY)
-                try:
-                    _dress(file, entry)
-                finally:
-                    os.close(file)
-    found: list[tuple[Found, stat_index.Contents]] = []
-    for entry in manifest.entries:
-        if entry.kind == "f":
-            with tree.parent(entry.path) as (fd, name):
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            times = (status.st_mtime_ns, status.st_ctime_ns)
-            item = Found(entry.path, "f", entry.mode, status.st_size, *times, status.st_ino, status.st_dev)
-            found.append((item, tuple((chunk.content, chunk.length) for chunk in entry.chunks)))
-    for entry in reversed(manifest.entries):
-        if entry.kind == "d":
-            with tree.folder(entry.path) as fd:
-                # The root stays writable until it is renamed: moving a directory needs that.
-                os.fchmod(fd, entry.mode if entry.path else entry.mode | 0o700)
-                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-    return found
 
 
 def _place(scratch: int, name: bytes, destination: Path, manifest: Manifest | None) -> None:

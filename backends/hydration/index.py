@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
+from backends.hydration.manifest import TIME_LIMIT
 from backends.hydration.scan import Found
 
 FORMAT = 1
@@ -100,7 +101,7 @@ def save(path: Path, manifest: str | None, files: list[tuple[Found, Contents]]) 
         tuple(
             _File(item.path, item.size, item.mtime_ns, item.ctime_ns, item.inode, chunks)
             for item, chunks in files
-            if item.device == device
+            if item.device == device and max(abs(item.mtime_ns), abs(item.ctime_ns)) <= TIME_LIMIT
         ),
     )
     data = msgspec.msgpack.encode(stored)

@@ -58,6 +58,13 @@ class Location:
         except CorruptData as error:
             raise CorruptData(f"{self.head_key}: {error}", blob=self.head_key, hint=error.hint) from error
 
+    def peek_head(self) -> Head | None:
+        """The head for the details of an error that is under way; None also where it can't be read."""
+        try:
+            return self.read_head()
+        except BackendsError:
+            return None
+
     def write_head(self, head: Head, *, over: str | None) -> Head:
         """Write a head in place of the one with etag `over`, or of none.
 
@@ -80,7 +87,7 @@ class Location:
         try:
             etag = self.store.put(self.head_key, data, if_match=over, if_none_match=over is None)
         except (BackendUnavailable, PreconditionFailed) as error:
-            current = self._settled()
+            current = self.peek_head()
             if current is None or current.nonce != head.nonce:
                 raise error from None
             etag = self.store.put(self.head_key, data, if_match=current.etag)
@@ -115,9 +122,3 @@ class Location:
             BackendsError: The store failed.
         """
         return {info.key.removeprefix(self.blobs): info.size for info in self.store.list(self.blobs)}
-
-    def _settled(self) -> Head | None:
-        try:
-            return self.read_head()
-        except BackendsError:
-            return None  # the first error says more

@@ -27,6 +27,9 @@ MANIFEST_LIMIT = 512 * 1024 * 1024
 HOLE = -1
 """The blob index of a chunk of zeros that is stored nowhere."""
 
+TIME_LIMIT = 2**63 - 1
+"""Times are within so many ns of 1970, either way (to the year 2262); writers clamp what lies beyond."""
+
 _MAX_SIZE = 2**62
 _MODES = 0o1777  # set-uid and set-gid are never kept: owners are not either
 
@@ -149,7 +152,7 @@ def _problem(manifest: Manifest) -> str | None:
 
 
 def _entry_problem(entry: Entry, blobs: tuple[BlobRef, ...], files: set[bytes]) -> str | None:
-    if entry.mode & ~_MODES or abs(entry.mtime_ns) > _MAX_SIZE:
+    if entry.mode & ~_MODES or abs(entry.mtime_ns) > TIME_LIMIT:
         return "mode or time out of bounds"
     if entry.kind != "f" and (entry.chunks or entry.size):
         return "content where there can't be any"

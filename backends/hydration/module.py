@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backends.blobstore import BlobStore
-from backends.errors import HeadConflict, InvalidName, PreconditionFailed, Tombstoned
+from backends.errors import BackendsError, CorruptData, HeadConflict, InvalidName, PreconditionFailed, Tombstoned
 from backends.hydration.dehydrate import Dehydrated, Dehydration
 from backends.hydration.erase import Erased, erase
 from backends.hydration.head import FORMAT, Head, valid_name
@@ -71,10 +71,30 @@ class RemoteModule:
             return self._write(fresh, over=None)
         if head.tombstone:
             raise Tombstoned(f"{self.module_id} is being erased")
-        if head.owner == self.owner:
+        if head.owner == self.owner and (head.manifest is not None or head.kind == kind):
             return head
         kind = head.kind if head.manifest is not None else kind
         return self._write(replace(head, owner=self.owner, epoch=head.epoch + 1, kind=kind), over=head.etag)
+
+    def release(self, head: Head) -> bool:
+        """Take a claim back that never held data, so that nothing of it stays in the backend.
+
+        Args:
+            head: The head as `claim` gave it.
+
+        Returns:
+            Whether the head is gone; False where it holds data or is not the module's any more.
+
+        Raises:
+            BackendsError: The backend failed; the claim may still stand, which costs nothing but its few bytes.
+        """
+        if head.manifest is not None or head.previous is not None or head.tombstone or head.owner != self.owner:
+            return False
+        try:
+            self._where.store.expunge(self._where.head_key, if_match=head.etag)
+        except PreconditionFailed:
+            return False
+        return True
 
     def hydrate(
         self,
@@ -105,19 +125,30 @@ class RemoteModule:
             LocalDiskError: The local disk failed.
             TransferCancelled: The token was set.
             Tombstoned: The module is being erased.
+            HeadConflict: The head has moved meanwhile and took its blobs with it.
             BackendsError: The backend failed. In every case nothing is left behind, in scratch or at `destination`.
         """
         if head.tombstone:
             raise Tombstoned(f"{self.module_id} is being erased")
-        return hydrate(
-            self._where,
-            head.manifest,
-            destination,
-            scratch=scratch,
-            index=index,
-            meter=Meter(progress, cancelled),
-            workers=self._workers,
-        )
+        try:
+            return hydrate(
+                self._where,
+                head.manifest,
+                destination,
+                scratch=scratch,
+                index=index,
+                meter=Meter(progress, cancelled),
+                workers=self._workers,
+            )
+        except CorruptData as error:
+            # What is missing may be what a new owner has collected: then this head is old, and nothing is damaged.
+            try:
+                current = self._where.read_head()
+            except BackendsError:
+                raise error from None
+            if current is None or current.etag != head.etag:
+                raise HeadConflict(f"{self.module_id} was changed while it was hydrated", current=current) from error
+            raise
 
     def dehydrate(
         self,
@@ -185,7 +216,7 @@ class RemoteModule:
             return self._where.write_head(head, over=over)
         except PreconditionFailed as error:
             raise HeadConflict(
-                f"{self.module_id} was taken by another owner meanwhile", current=self._where.read_head()
+                f"{self.module_id} was taken by another owner meanwhile", current=self._where.peek_head()
             ) from error
 
 

@@ -61,6 +61,11 @@ class Packer:
         self._waiting[content] = (len(self._pack), len(data))
         self._pack += data
 
+    def move(self, content: bytes, data: bytes) -> None:
+        """Place a content anew, in the pack that is being filled."""
+        del self.places[content]
+        self.add(content, data)
+
     def flush(self) -> None:
         """Close the pack that is being filled."""
         if not self._pack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import ParamSpec, Self
 
@@ -47,7 +48,7 @@ class Pool:
         self._slots.acquire()  # released by the call's end, not here
         try:
             self._raise()
-            future = self._executor.submit(self._run, call, *args, **kwargs)
+            future = self._executor.submit(self._run, partial(call, *args, **kwargs))
         except BaseException:
             self._slots.release()
             raise
@@ -71,10 +72,10 @@ class Pool:
                 self._running.discard(pending)
         self._raise()
 
-    def _run(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _run(self, call: Callable[[], None]) -> None:
         try:
             if self._failure is None:
-                call(*args, **kwargs)
+                call()
         except BaseException as error:  # noqa: BLE001  # handed to the transfer's own thread, whatever it is
             with self._lock:
                 self._failure = self._failure or error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from hub.workers import Workers
 
 _FIRST_POLL_S = 0.001
 _LAST_POLL_S = 0.05
-_POLL_GROWTH = 1.2
 _PORT_TRIES = 5
 _ERROR_LINES = 20
 
@@ -218,15 +218,16 @@ class LocalInstance:
         """
         kind = self._spec.kind
         probe = make_probe(kind.ready, port=self.port, log=self._spec.log, log_offset=self._log_offset)
-        poll = _FIRST_POLL_S
+        started = time.monotonic()
         try:
             async with asyncio.timeout(kind.start_timeout):
                 while not (await probe() and await self._is_ours()):
+                    # Never later than a twentieth of what the start took anyway.
+                    poll = min(max(_FIRST_POLL_S, (time.monotonic() - started) / 20), _LAST_POLL_S)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(poll):
                             await self._process.exited.wait()
                             break
-                    poll = min(poll * _POLL_GROWTH, _LAST_POLL_S)
         except TimeoutError:
             raise self._start_failed(f"was not ready ({kind.ready}) within {kind.start_timeout:g} s") from None
         if not self.alive:

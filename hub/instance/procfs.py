@@ -1,17 +1,16 @@
-"""What Linux tells about processes and sockets in /proc: identity of a process, who listens, who is connected.
+"""What Linux tells about processes in /proc: identity of a process, members of a group, who holds a socket.
 
-psutil was weighed: its system-wide `net_connections` walks the descriptors of every process for each call, where one
-read of the socket table serves a whole fleet, and it knows neither start times in ticks nor process groups.
+psutil was weighed: it knows neither start times in ticks, nor process groups, nor a lookup of one port's listener that
+does not walk every descriptor of the machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_LISTEN = "0A"
-_ESTABLISHED = "01"
+from hub.instance.sockets import listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +69,6 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def _socket_rows() -> Iterator[tuple[int, str, str]]:
-    """Yield local port, state and inode of every TCP socket of this network namespace."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = Path(table).read_text().splitlines()[1:]
-        except FileNotFoundError:  # IPv6 can be switched off
-            continue
-        for row in rows:
-            fields = row.split()
-            yield int(fields[1].rpartition(":")[2], 16), fields[3], fields[9]
-
-
-def connections_by_port(ports: Iterable[int]) -> dict[int, int]:
-    """Count established connections, server side, for many ports in one sweep.
-
-    Args:
-        ports: local ports of interest.
-
-    Returns:
-        Number of established connections of each port that has any.
-    """
-    wanted = set(ports)
-    counts: dict[int, int] = {}
-    for port, state, _ in _socket_rows():
-        if state == _ESTABLISHED and port in wanted:
-            counts[port] = counts.get(port, 0) + 1
-    return counts
-
-
 def listener_in_group(port: int, leader: int) -> bool:
     """Tell whether a process of the group led by `leader` listens on a TCP port.
 
@@ -111,7 +81,7 @@ def listener_in_group(port: int, leader: int) -> bool:
     Returns:
         Whether one of the port's listening sockets is open in the group.
     """
-    sockets = {f"socket:[{inode}]" for p, state, inode in _socket_rows() if p == port and state == _LISTEN}
+    sockets = {f"socket:[{inode}]" for inode in listening(port)}
     if not sockets:
         return False
     # The leader listens itself nearly always; the group is only walked where it does not.

@@ -6,6 +6,7 @@ from hub.errors import BackendError, LocalDataError, ModhubError
 from hub.info import ModuleInfo
 from hub.lifecycle import Outcome, State
 from hub.operations.work import NO_PROCESS, Work, as_asked, port_and_process
+from hub.transfers import Fetched
 
 
 async def provision(work: Work, kind: str | None) -> ModuleInfo:
@@ -23,6 +24,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         ModhubError: its data could not be had. Either way it is as it was before.
     """
     kept = work.record.dirty
+    fetched: Fetched | None = None
     reason = "provision_of_dirty_data" if kept else "provision"
     await work.begin(State.PROVISIONING, reason, restarts=0, last_error=None)
     try:
@@ -35,7 +37,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
             await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True)
         instance = await work.start_instance()
     except ModhubError as error:
-        await _undo(work, error, kept=kept)
+        await _undo(work, error, fetched, kept=kept)
         raise as_asked(work, error) from error.__cause__
     await work.advance(Outcome.READY, "ready", dirty=True, pending=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)
@@ -52,7 +54,7 @@ async def _check_conflict(work: Work) -> None:
         work.services.bus.publish("backend.unavailable", work.module_id, work.operation.op_id, error=str(error))
 
 
-async def _undo(work: Work, error: ModhubError, *, kept: bool) -> None:
+async def _undo(work: Work, error: ModhubError, fetched: Fetched | None, *, kept: bool) -> None:
     """Leave nothing behind that this operation brought. Data that was here before stays as it is."""
     if kept:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
@@ -64,5 +66,7 @@ async def _undo(work: Work, error: ModhubError, *, kept: bool) -> None:
         # Still there: it stays tracked, and goes home like all dirty data.
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
         return
+    if fetched is not None:
+        await work.services.transfers.release(work.module_id, fetched)
     await work.advance(Outcome.FAILED, "failed", dirty=False, base=None, last_error=str(error), **NO_PROCESS)
     await work.clean_up()

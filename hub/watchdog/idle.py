@@ -7,8 +7,8 @@ from typing import Any
 
 from actors import Actor, Message
 from hub.directory import Entry
-from hub.errors import BackendError
-from hub.instance import procfs
+from hub.errors import ModhubError
+from hub.instance import sockets
 from hub.instance.output import rotate
 from hub.lifecycle import State
 from hub.messages import new_op_id
@@ -30,6 +30,7 @@ class IdleSweep(Actor):
         self._services = services
         config = services.config
         self._policy = IdlePolicy(config.idle_timeout, config.hibernated_timeout)
+        self._sleepers_due = 0.0
 
     def on_start(self) -> None:
         """Begin."""
@@ -54,7 +55,7 @@ class IdleSweep(Actor):
             return
         try:
             await self._services.transfers.check()
-        except BackendError as error:
+        except ModhubError as error:
             # Stopped, it could be neither served nor sent home.
             self._services.bus.publish("backend.unavailable", error=str(error))
             return
@@ -71,7 +72,7 @@ class IdleSweep(Actor):
         """Count every module with a connection as active; the hub's own probes are none."""
         own = {e.record.module_id: e.probes for e in provisioned}
         ports = {e.instance.port for e in provisioned if e.instance is not None}
-        counts = await self._services.workers.run(procfs.connections_by_port, ports)
+        counts = await self._services.workers.run(sockets.connections_by_port, ports)
         for entry in provisioned:
             probes = max(own[entry.record.module_id], entry.probes)
             if entry.instance is not None and counts.get(entry.instance.port, 0) > probes:
@@ -80,7 +81,10 @@ class IdleSweep(Actor):
     def _find_idle(self, provisioned: list[Entry]) -> list[tuple[Entry, Decided, float]]:
         directory = self._services.directory
         entries = provisioned if self._policy.provisioned_s is not None else []
-        if self._policy.hibernated_s is not None:
+        now = self._services.clock()
+        if self._policy.hibernated_s is not None and now >= self._sleepers_due:
+            # There may be ten thousand of them, and they are late by a twentieth of their time-out at the most.
+            self._sleepers_due = now + self._policy.hibernated_s / 20
             entries = [*entries, *(e for e in directory.tracked() if e.record.state is State.HIBERNATED)]
         found: list[tuple[Entry, Decided, float]] = []
         for entry in entries:

@@ -58,11 +58,11 @@ class BlobStore:
             os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - pathlib costs more than the interpreter's own start
             self._db = _sqlite3.connect(self._path, timeout=1, isolation_level=None)
             self._open()
+            self._garbage = {row[0] for row in self._db.execute("SELECT id FROM value WHERE key IS NULL")}
         except OSError as error:
             raise Unusable(f"cannot use {directory}: {error.strerror}") from error
         except _sqlite3.Error as error:
             raise Unusable(f"cannot use {self._path}: {error}") from error
-        self._garbage = {row[0] for row in self._db.execute("SELECT id FROM value WHERE key IS NULL")}
 
     def _open(self) -> None:
         # Exclusive: a second process on the same data fails at once, and no shared-memory file is needed.

@@ -97,11 +97,13 @@ class Connection:
         """Go on as far as what came and what the client takes allow."""
         self.hungry = False
         for _ in range(_STEPS):
-            if self.closed or not self._step():
+            if self.closed:
+                return
+            # What waited for room can go on when a flush has made some. Else stop: nothing is owed, or EPOLLOUT comes.
+            if not self._step() and not (self._outbox and self._flush()):
                 break
         else:
             self.hungry = True
-        self._flush()
         if self._lingering and self._eof and not self._outbox:
             self.close()
 

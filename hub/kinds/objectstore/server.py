@@ -7,7 +7,7 @@ import os
 import select
 import time
 
-from .blobs import BlobStore, Unusable
+from .blobs import BlobStore, StorageError, Unusable
 from .connection import Connection
 from .report import complain
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 256
 _BACKLOG = 512
-_GRACE_S = 5.0
+_GRACE_S = 3.0
 _TICK_S = 1.0
+_SWEEP_RETRY_S = 10.0
 _DEFAULTS = {"--port": "", "--data-dir": "", "--max-body": str(5 * 1024**3), "--client-timeout": "30"}
 _USAGE = "usage: store --port N --data-dir DIR [--max-body BYTES] [--client-timeout SECONDS]"
 
@@ -37,6 +38,7 @@ class Server:
         self._connections: dict[int, Connection] = {}
         self._interests: dict[int, int] = {}
         self._stop_by = 0.0
+        self._sweep_at = 0.0
         self._accepting = True
         self._next_tick = time.monotonic() + _TICK_S
         self._wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -57,9 +59,9 @@ class Server:
 
     def _timeout_s(self) -> float | None:
         """None while nobody is connected: an idle store does not wake up."""
-        if self._blobs.has_garbage or any(c.hungry or c.job for c in self._connections.values()):
+        if self._sweeps() or any(c.hungry or c.job for c in self._connections.values()):
             return 0
-        return _TICK_S if self._connections or not self._accepting else None
+        return _TICK_S if self._connections or self._blobs.has_garbage or not self._accepting else None
 
     def _turn(self, events: list[tuple[int, int]]) -> set[Connection]:
         touched: set[Connection] = set()
@@ -81,9 +83,20 @@ class Server:
             elif connection.hungry:
                 connection.advance()
                 touched.add(connection)
-        if self._blobs.has_garbage:
-            self._blobs.sweep()
+        if self._sweeps():
+            self._sweep()
         return touched
+
+    def _sweeps(self) -> bool:
+        return self._blobs.has_garbage and time.monotonic() >= self._sweep_at
+
+    def _sweep(self) -> None:
+        try:
+            self._blobs.sweep()
+        except StorageError as error:
+            # A full disk, say. Garbage can wait; those who only read need not notice.
+            complain(f"cannot remove garbage yet: {error}")
+            self._sweep_at = time.monotonic() + _SWEEP_RETRY_S
 
     def _accept(self) -> None:
         while True:
@@ -212,5 +225,10 @@ def main(arguments: list[str]) -> int:
         return 1
     complain(f"serves {data_dir} on http://127.0.0.1:{listener.getsockname()[1]}")
     server.run()
-    blobs.close()
+    try:
+        blobs.close()
+    except StorageError as error:
+        # Nothing that was acknowledged is lost: it is in the log, which the next start reads.
+        complain(f"cannot fold the log into the database: {error}")
+        return 1
     return 0

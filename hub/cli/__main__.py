@@ -1,0 +1,7 @@
+"""`python -m hub.cli` is `modhub`."""
+
+import sys
+
+from hub.cli.application import main
+
+sys.exit(main())

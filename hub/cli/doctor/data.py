@@ -1,0 +1,134 @@
+"""Checks of a data directory: can a hub use it, does one, and what do its modules wait for?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hub.cli.doctor.finding import Finding, fail, note, ok, warn
+from hub.cli.doctor.journal import holder, read_journal
+from hub.cli.terminal import size
+from hub.errors import JournalError
+from hub.instance.procfs import command_of
+from hub.layout import Layout
+from hub.lifecycle import Pending, State
+from hub.record import ModuleRecord
+
+_LITTLE_SPACE = 1_000_000_000
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs", "fuse.s3fs"})
+_NAMES_SHOWN = 8
+
+
+def check_data_dir(root: Path) -> Iterator[Finding]:
+    """Yield what is found of a data directory.
+
+    Args:
+        root: the directory; it need not exist.
+    """
+    existing = root
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    yield _usable(root, existing)
+    if existing.is_dir():
+        yield _space(existing)
+        if (system := _file_system(existing)) in _NETWORK:
+            yield warn(
+                "file system", f"{root} is on {system}", "put it on a local disk: the journal and its lock need one"
+            )
+    if existing != root or not root.is_dir():
+        return
+    layout = Layout(root)
+    pid = holder(layout)
+    if pid is None:
+        yield ok("lock", "no hub runs on it")
+    else:
+        command = command_of(pid)
+        yield warn(
+            "lock",
+            f"a hub runs on it: process {pid}" + (f" ({command})" if command else ""),
+            "a second hub on this data directory will refuse to start; end that one first",
+        )
+    try:
+        records = read_journal(layout, live=pid is not None)
+    except JournalError as error:
+        yield fail("journal", error.message, error.hint)
+        return
+    if records is None:
+        yield ok("journal", "none yet; the first hub makes it")
+    else:
+        yield from _modules(records, live=pid is not None)
+
+
+def _usable(root: Path, existing: Path) -> Finding:
+    advice = "name a directory on a local disk that this user may write"
+    if not existing.is_dir():
+        return fail("data_dir", f"{existing} is no directory", advice)
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        return fail("data_dir", f"{existing} is not writable", advice)
+    if existing != root:
+        return ok("data_dir", f"{root} does not exist yet; it can be made")
+    if root.stat().st_mode & 0o077 and any(root.iterdir()):
+        return warn("data_dir", f"{root} is open to other users", f"chmod 700 {root}")
+    return ok("data_dir", f"{root} can be used")
+
+
+def _space(path: Path) -> Finding:
+    free = shutil.disk_usage(path).free
+    if free < _LITTLE_SPACE:
+        return warn("disk space", f"{size(free)} free", "modules that run out of space fail: free some")
+    return ok("disk space", f"{size(free)} free")
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system that holds a path; empty where the kernel does not tell."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    best = (-1, "")
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        mount_point = before.split()[4].encode().decode("unicode_escape")  # spaces stand as \040
+        if path.is_relative_to(mount_point):
+            best = max(best, (len(mount_point), after.split()[0]))
+    return best[1]
+
+
+def _modules(records: Sequence[ModuleRecord], *, live: bool) -> Iterator[Finding]:
+    counts = Counter(record.state for record in records)
+    summary = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+    yield ok(
+        "journal",
+        f"{len(records)} module{'' if len(records) == 1 else 's'} tracked" + (f": {summary}" if summary else ""),
+    )
+    if dirty := [record.module_id for record in records if record.dirty]:
+        yield note("dirty modules", f"{_names(dirty)}: data that the backend does not have yet")
+    if stranded := [r.module_id for r in records if r.state is State.UNPROVISIONED and r.dirty]:
+        yield warn(
+            "stranded data",
+            f"{_names(stranded)}: not sent home after the last failure",
+            "see the backend's check; a running hub retries by itself, `deprovision` does it at once",
+        )
+    if pending := [r.module_id for r in records if r.pending is Pending.OBLITERATE]:
+        yield warn("obliterations", f"{_names(pending)}: begun, not complete", "a running hub completes them by itself")
+    if crashed := [r.module_id for r in records if r.state is State.CRASHED and r.pending is not Pending.OBLITERATE]:
+        yield warn("crashed", _names(crashed), "look at the modules' logs below the data directory, in logs/")
+    if parked := [r.module_id for r in records if r.parked]:
+        yield warn(
+            "parked", f"{_names(parked)}: waits for a person", "a defect of modhub: see its log, then provision it"
+        )
+    killed = [
+        r.module_id
+        for r in records
+        if not live and r.state not in {State.HIBERNATED, State.UNPROVISIONED, State.CRASHED}
+    ]
+    if killed:
+        yield note("interrupted", f"{_names(killed)}: the hub was killed", "the next start recovers them")
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more

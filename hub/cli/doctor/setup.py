@@ -1,0 +1,160 @@
+"""Checks of a configuration: can it be read, and is what it names there?"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends import BackendsError, open_store
+from hub.cli.doctor.data import check_data_dir
+from hub.cli.doctor.finding import Finding, fail, note, ok
+from hub.config import ENVIRONMENT_PREFIX, HubConfig, load
+from hub.errors import InvalidConfig
+from hub.instance import Kind
+from hub.instance.ports import is_free
+from hub.kinds import SHIPPED
+
+_BACKEND_TIMEOUT_S = 20.0
+_PORTS_TRIED = 2000
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+# Stands in for what was not given, where something is to be checked without it; it is never touched.
+_ABSENT = {"data_dir": "/", "backend": "file:///absent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a configuration comes from.
+
+    Attributes:
+        path: the TOML file.
+        environment: variables, of which `MODHUB_*` count.
+        data_dir: given by a flag.
+        backend: given by a flag.
+    """
+
+    path: Path | None
+    environment: Mapping[str, str]
+    data_dir: str | None
+    backend: str | None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any configuration."""
+        variables = any(name.startswith(ENVIRONMENT_PREFIX) for name in self.environment)
+        return variables or any((self.path, self.data_dir, self.backend))
+
+    @property
+    def absent(self) -> list[str]:
+        """Which of the two that a hub can't do without were not given, where no file could give them."""
+        if self.path is not None:
+            return []
+        given = {"data_dir": self.data_dir, "backend": self.backend}
+        return [key for key in _ABSENT if not (given[key] or self.environment.get(ENVIRONMENT_PREFIX + key.upper()))]
+
+
+def check_setup(sources: Sources) -> Iterator[Finding]:
+    """Yield what is found of a configuration and of what it names.
+
+    Args:
+        sources: where it comes from.
+    """
+    absent = sources.absent
+    flags: dict[str, str | None] = {"data_dir": sources.data_dir, "backend": sources.backend}
+    flags |= {key: _ABSENT[key] for key in absent}
+    try:
+        config = load(sources.path, sources.environment, **flags)
+    except InvalidConfig as error:
+        yield fail("configuration", error.message, error.hint or "correct it; docs: reference/configuration")
+        return
+    if absent:
+        yield note("configuration", f"can be used, as far as it goes: no {' and no '.join(absent)} given")
+    else:
+        yield ok("configuration", "can be used" + (f": {sources.path}" if sources.path else ""))
+    if "data_dir" not in absent:
+        yield from check_data_dir(config.data_dir)
+    if "backend" not in absent:
+        yield check_backend(config.backend)
+    yield _ports(config)
+    yield from check_kinds(config.kinds, config.default_kind)
+
+
+def check_backend(uri: str) -> Finding:
+    """Ask a backend whether it can be used.
+
+    Args:
+        uri: its URI.
+
+    Returns:
+        What was found; a backend that does not answer in time has failed.
+    """
+    answers: queue.SimpleQueue[Finding] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            store = open_store(uri)
+            store.check()
+        except BackendsError as error:
+            answers.put(fail("backend", str(error), error.hint))
+        else:
+            answers.put(ok("backend", f"{store.uri} can be reached"))
+
+    # A daemon: a mount that hangs in the kernel must not keep the command from ending.
+    threading.Thread(target=ask, daemon=True, name="doctor-backend").start()
+    try:
+        return answers.get(timeout=_BACKEND_TIMEOUT_S)
+    except queue.Empty:
+        advice = "check that it is mounted or reachable from this machine"
+        return fail("backend", f"no answer within {_BACKEND_TIMEOUT_S:g} s", advice)
+
+
+def _ports(config: HubConfig) -> Finding:
+    if config.ports is None:
+        return ok("ports", "any free one")
+    low, high = config.ports
+    count = high - low + 1
+    tried = range(low, min(high, low + _PORTS_TRIED - 1) + 1)
+    taken = [port for port in tried if not is_free(port)]
+    message = f"{low}-{high}: {count - len(taken)} of {count} free"
+    if len(taken) == len(tried):
+        return fail("ports", message, "widen `ports`, or move it: something else listens there")
+    if taken:
+        return note("ports", f"{message}; modules of a hub that runs, or others, have {_shown(taken)}")
+    if _EPHEMERAL.exists():
+        first, last = map(int, _EPHEMERAL.read_text().split())
+        if low <= last and first <= high:
+            advice = f"connections out of this machine take ports of {first}-{last} as well; choose a range below"
+            return note("ports", message, advice)
+    return ok("ports", message)
+
+
+def check_kinds(kinds: Mapping[str, Kind], default_kind: str | None = None) -> Iterator[Finding]:
+    """Yield for each kind whether its program is there.
+
+    Args:
+        kinds: the kinds.
+        default_kind: the one that modules have unless they are asked for with another.
+    """
+    for name, kind in kinds.items():
+        program = kind.command[0]
+        check = f"kind {name}"
+        found = shutil.which(program, path=kind.env.get("PATH", os.environ.get("PATH")))
+        if found is not None:
+            yield ok(check, found)
+        elif SHIPPED.get(name) is kind and name != default_kind:
+            yield note(check, f"{program} was not found", f"install it if you want modules of kind {name}")
+        else:
+            yield fail(check, f"{program} was not found", "install it, or give its full path in the kind's command")
+
+
+def check_shipped_kinds() -> Iterator[Finding]:
+    """Yield for each kind that ships with modhub whether its program is there."""
+    return check_kinds(SHIPPED)
+
+
+def _shown(ports: list[int]) -> str:
+    return ", ".join(map(str, ports[:5])) + (" ..." if len(ports) > 5 else "")

@@ -1,0 +1,51 @@
+"""How a command fails: one line on stderr, a hint where there is one, and the exit code."""
+
+from __future__ import annotations
+
+import click
+
+from hub.errors import (
+    InvalidConfig,
+    InvalidModuleId,
+    InvalidState,
+    KindMismatch,
+    ModhubError,
+    StartFailed,
+    UnknownKind,
+)
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_REFUSED = 3
+
+_USAGE = (InvalidConfig, InvalidModuleId, UnknownKind)
+_REFUSED = (InvalidState, KindMismatch)
+
+
+def exit_code(error: ModhubError) -> int:
+    """Return the exit code of a command that an error ended."""
+    if isinstance(error, _USAGE):
+        return EXIT_USAGE
+    return EXIT_REFUSED if isinstance(error, _REFUSED) else EXIT_FAILED
+
+
+def report(error: ModhubError) -> None:
+    """Tell about an error on stderr."""
+    click.echo(f"error: {error.message}", err=True)
+    if isinstance(error, StartFailed) and error.output:
+        click.echo("its last output:", err=True)
+        for line in error.output.splitlines():
+            click.echo(f"    {line}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"note: {note}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+
+
+def report_usage(error: click.ClickException) -> None:
+    """Tell about a command line that can't be used, on stderr, in the same form."""
+    message = error.format_message()
+    click.echo(f"error: {message[:1].lower()}{message[1:].rstrip('.')}", err=True)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        click.echo(f"hint: {context.command_path} --help", err=True)

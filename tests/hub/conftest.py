@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub import Hub, Kind
+from tests.hub.marked import processes_of
+from tests.hub.observer import Observer, observed
+
+MakeHub = Callable[..., Hub]
+
+# The smallest real server that starts fast: it serves what is in its data directory, and does as it is told.
+TINY_SERVER = Path(__file__).with_name("tiny_server.py")
+
+
+@pytest.fixture
+def tiny() -> Kind:
+    """A kind whose start takes little more than the interpreter's own."""
+    return tiny_kind()
+
+
+def tiny_kind(name: str = "tiny", *flags: str, **options: Any) -> Kind:
+    command = [sys.executable, "-I", "-S", "-E", str(TINY_SERVER), "{port}", "{data_dir}", *flags]
+    defaults: dict[str, Any] = {"stop_timeout": 5.0, "start_timeout": 20.0}
+    return Kind(name, command, **defaults | options)
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    """Make hubs on `tmp_path`; when the test ends they are closed and nothing of them may be left."""
+    hubs: list[Hub] = []
+
+    def make(*, data: str = "data", backend: str = "backend", **options: Any) -> Hub:
+        defaults: dict[str, Any] = {
+            "kinds": [tiny_kind()],
+            "default_kind": "tiny",
+            "retry_delay": 0.02,
+            "restart_delay": 0.02,
+        }
+        options = defaults | options
+        hub = Hub(tmp_path / data, f"file://{tmp_path / backend}", **options).start()
+        hubs.append(hub)
+        return hub
+
+    threads = set(threading.enumerate())
+    yield make
+    for hub in hubs:
+        hub.close()
+    for directory in {path.parent for path in tmp_path.glob("*/journal.sqlite3")}:
+        assert processes_of(directory) == []
+    assert set(threading.enumerate()) <= threads
+
+
+@pytest.fixture
+def events() -> Iterator[Observer]:
+    """The hub's log records as events, from the logger that a host would listen to."""
+    with observed() as observer:
+        yield observer
+
+
+__all__ = ["MakeHub", "make_hub", "tiny_kind"]

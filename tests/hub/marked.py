@@ -1,0 +1,25 @@
+"""What the tests look at in /proc to find out whether anything of a hub is left."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from hub.instance import procfs
+from hub.instance.process import MARKER
+
+
+def hub_id(data_dir: Path) -> str:
+    """Return the id in the journal of a data directory."""
+    with sqlite3.connect(data_dir / "journal.sqlite3") as connection:
+        row: tuple[str] = connection.execute("SELECT hub_id FROM hub").fetchone()
+    connection.close()
+    return row[0]
+
+
+def processes_of(data_dir: Path) -> list[str]:
+    """Return the command lines of all living processes that a hub on this data directory started."""
+    variable = f"{MARKER}={hub_id(data_dir)}".encode()
+    found = [pid for pid in procfs.pids() if procfs.environ_has(pid, variable)]
+    living = [pid for pid in found if (stat := procfs.read_stat(pid)) is not None and stat.state != "Z"]
+    return [procfs.command_of(pid) for pid in living]
