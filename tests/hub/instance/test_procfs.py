@@ -176,28 +176,3 @@ def test_a_port_that_nobody_listens_on_is_nobodys() -> None:
     with socket.socket() as unbound:
         unbound.bind((LOOPBACK, 0))  # bound, but not listening
         assert not procfs.listener_in_group(unbound.getsockname()[1], os.getpid())
-
-
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_connections_are_counted_on_the_servers_side(family: socket.AddressFamily) -> None:
-    """Each established connection counts once, on the port asked for, over IPv4 and IPv6; listeners count nothing."""
-    host = LOOPBACK if family == socket.AF_INET else "::1"
-    try:
-        server = socket.create_server((host, 0), family=family)
-    except OSError:
-        assert family == socket.AF_INET6
-        assert not Path("/proc/net/if_inet6").exists() or "lo" not in Path("/proc/net/if_inet6").read_text()
-        return
-    with server, socket.create_server((LOOPBACK, 0)) as unused:
-        port, unused_port = server.getsockname()[1], unused.getsockname()[1]
-        assert procfs.connections_by_port([port, unused_port]) == {}
-        with socket.create_connection((host, port)), socket.create_connection((host, port)):
-            assert procfs.connections_by_port([port, unused_port]) == {port: 2}
-            assert procfs.connections_by_port([unused_port]) == {}
-        accepted = server.accept()[0]
-        accepted.close()
-
-
-def test_a_sweep_without_ports_finds_nothing() -> None:
-    """Nothing asked, nothing counted, however many connections there are."""
-    assert procfs.connections_by_port([]) == {}
