@@ -176,7 +176,7 @@ def test_a_stall_is_logged_but_not_delivered(caplog: pytest.LogCaptureFixture) -
     heard: list[Event] = []
     bus = EventBus()
     bus.subscribe(heard.append)
-    bus.stalled(1.2345, "File x, line 1")
+    bus.publish_from_thread("hub.loop_stalled", stalled_ms=1234, stack="File x, line 1")
     (record,) = caplog.records
     assert (record.getMessage(), record.__dict__["stalled_ms"]) == ("hub.loop_stalled", 1234)
     assert record.__dict__["stack"] == "File x, line 1"
