@@ -7,6 +7,7 @@ Knows nothing of actors or of what runs on the data. All calls block; run them i
 from __future__ import annotations
 
 from backends.blobstore import BlobInfo, BlobStore, Data, Guard, Purged, Remnant
+from backends.directory import remove_tree
 from backends.errors import (
     BackendDenied,
     BackendFull,
@@ -57,6 +58,8 @@ __all__ = [
     "Stats",
     "Hydrated",
     "Erased",
+    # local trees
+    "remove_tree",
     # errors
     "BackendsError",
     "InvalidURI",

@@ -16,7 +16,8 @@ import secrets
 import stat
 from pathlib import Path
 
-from backends import directory, encode_module_id
+import backends
+from backends import encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
 from hub.instance import output
 
@@ -145,12 +146,12 @@ def remove_tree(path: Path) -> int:
         total += status.st_size if stat.S_ISREG(status.st_mode) else 0
 
     try:
-        parent = os.open(path.parent, directory.DIRECTORY)
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return 0
     try:
         # Not shutil.rmtree, which recurses: a server may leave a tree deeper than Python's stack or the longest path.
-        directory.remove_tree(parent, os.fsencode(path.name), removed=count)
+        backends.remove_tree(parent, os.fsencode(path.name), removed=count)
     finally:
         os.close(parent)
     return total

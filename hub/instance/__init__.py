@@ -1,6 +1,7 @@
 """Instances: the server processes of modules, behind the `InstanceRunner` protocol."""
 
-from hub.instance.instance import Instance, InstanceRunner, InstanceSpec, LocalRunner, Stopped
 from hub.instance.kind import Kind
+from hub.instance.local import LocalRunner
+from hub.instance.protocol import Instance, InstanceRunner, InstanceSpec, Stopped
 
 __all__ = ["Instance", "InstanceRunner", "InstanceSpec", "Kind", "LocalRunner", "Stopped"]

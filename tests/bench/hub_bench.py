@@ -21,7 +21,6 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from hub import Hub, State
 from hub.instance.kind import render
@@ -33,7 +32,11 @@ from hub.record import ModuleRecord
 ROUNDS = 15
 FLEET = 200
 SLEEPERS = 10_000
-QUIET: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+
+
+def quiet(command: list[str], data: Path) -> subprocess.Popen[bytes]:
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=data, stdin=null, stdout=null, stderr=null)
 
 
 def main() -> None:
@@ -102,7 +105,7 @@ def bare_redis() -> float:
         port = free_port()
         command = render(REDIS.command, port=port, data_dir=str(data), module_id="bare")
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=data, **QUIET)
+        process = quiet(command, data)
         wait_redis(port)
         elapsed = time.perf_counter() - started
         process.kill()
@@ -141,7 +144,7 @@ def bare_stores(root: Path) -> float:
         data.mkdir(parents=True)
         port = free_port()
         command = render(STORE.command, port=port, data_dir=str(data), module_id="bare")
-        process: subprocess.Popen[bytes] = subprocess.Popen(command, cwd=data, **QUIET)
+        process = quiet(command, data)
         wait_store(port)
         return process
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hub.cli.doctor.finding import Finding, fail, note, ok, warn
-from hub.instance import procfs
+from hub.instance import procfs, sockets
 
 # A running module costs its pidfd, a connection while it is probed, and a file or two while it starts or its data moves.
 _DESCRIPTORS_PER_MODULE = 4
@@ -79,7 +79,7 @@ def _proc() -> Finding:
     try:
         procfs.boot_id()
         stat = procfs.read_stat(os.getpid())
-        procfs.connections_by_port(())
+        sockets.connections_by_port(())
     except (OSError, ValueError) as error:
         return fail("/proc", f"can't be read: {error}", "mount /proc in this container or sandbox")
     if stat is None or not procfs.environ_has(os.getpid(), b"PATH=" + os.environ.get("PATH", "").encode()):

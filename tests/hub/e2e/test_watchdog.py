@@ -181,6 +181,27 @@ def test_a_defect_is_logged_answered_and_resolved(
     assert hub.module("neighbour").pid == neighbour.pid
 
 
+def test_a_commit_that_was_not_journalled_is_no_conflict(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
+) -> None:
+    """Interrupted between the commit and its own journal, a deprovision is finished: the head moved by our own hand."""
+    hub = make_hub()
+    put(hub.provision("m"), "k", "v")
+    note = Work.note
+
+    async def broken(self: Work, step: str, **changes: object) -> None:
+        monkeypatch.setattr(Work, "note", note)
+        assert step == "committed"
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(Work, "note", broken)
+    with pytest.raises(ModuleFault):
+        hub.deprovision("m")
+    events.wait("module.resolved", module_id="m", from_state="deprovisioning", to_state="crashed")
+    events.wait("module.transition", module_id="m", from_state="deprovisioning", to_state="unprovisioned")
+    assert get(hub.provision("m"), "k") == "v"
+
+
 def test_a_module_with_a_defect_that_stays_is_parked_until_a_person_acts(
     make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
 ) -> None:

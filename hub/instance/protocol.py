@@ -1,0 +1,129 @@
+"""Instances behind one small protocol: the hub knows no other way to start, probe or stop a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hub.instance.kind import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """What to run.
+
+    Attributes:
+        module_id: the module.
+        kind: how to run it.
+        data_dir: its data, also the working directory.
+        log: its output log.
+        epoch: number of this start; no other start of the hub has it.
+        port: taken if it is free.
+    """
+
+    module_id: str
+    kind: Kind
+    data_dir: Path
+    log: Path
+    epoch: int
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a stop ended.
+
+    Attributes:
+        clean: it ended by itself on its stop signal, within its time.
+        exit_status: exit code, or minus the signal; `None` if it still runs.
+    """
+
+    clean: bool
+    exit_status: int | None
+
+
+class Instance(Protocol):
+    """A running server."""
+
+    @property
+    def epoch(self) -> int:
+        """Number of its start."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Address it listens on."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """Port it listens on."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        ...
+
+    @property
+    def started_ticks(self) -> int:
+        """Start time in clock ticks since boot."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        ...
+
+    @property
+    def exit_status(self) -> int | None:
+        """Exit code, or minus the signal; `None` while it runs."""
+        ...
+
+    def describe_exit(self) -> str:
+        """Say in words how it ended."""
+        ...
+
+    def last_output(self) -> str:
+        """Return the last lines it wrote."""
+        ...
+
+    async def probe(self) -> bool:
+        """Tell whether it is live; `True` for a kind without a liveness probe."""
+        ...
+
+    async def collect_garbage(self) -> None:
+        """Run the kind's `gc` hook; raises whatever goes wrong."""
+        ...
+
+    async def stop(self, *, force: bool) -> Stopped:
+        """Stop it by its stop signal; with `force`, by SIGKILL when its time is over."""
+        ...
+
+    async def kill(self) -> None:
+        """End it at once, with all that it started."""
+        ...
+
+
+OnExit = Callable[[Instance], None]
+
+
+class InstanceRunner(Protocol):
+    """Starts instances. The hub knows no other way to them."""
+
+    async def start(self, spec: InstanceSpec, on_exit: OnExit) -> Instance:
+        """Start an instance and wait until it is ready.
+
+        Args:
+            spec: what to run.
+            on_exit: called once when it ends, whoever ended it.
+
+        Returns:
+            The ready instance.
+
+        Raises:
+            StartFailed: it did not become ready; nothing of it is left.
+        """
+        ...
