@@ -67,7 +67,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """
         self._jumping.busy.append(busy)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override] # typeshed's has more type variables
         """Run in a thread, and let the clock wait for it."""
         future = super().run_in_executor(executor, func, *args)
         self._in_executor.add(future)

@@ -85,7 +85,7 @@ def split_uri(uri: str) -> SplitResult:
 
 def _open_file(parts: SplitResult, options: dict[str, object]) -> BlobStore:
     # Imported here so that a plugin's store does not pay for this one.
-    from backends.file import FileStore  # noqa: PLC0415
+    from backends.file import FileStore  # noqa: PLC0415 - a backend that is not asked for is not imported
 
     given = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **options}
     create = given.pop("create", "true")

@@ -32,7 +32,8 @@ def boot_id() -> str:
 def read_stat(pid: int) -> ProcessStat | None:
     """Return what is known of a process, or `None` where there is none of this id."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        # A name may be any bytes: every look at a group reads the entries of strangers too.
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     # The command's name stands in brackets and may hold brackets and spaces itself.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hub.config import HubConfig, check_module_id, configure, load
+from hub.config import HubConfig, HubOptions, check_module_id, configure, load
 from hub.errors import InvalidConfig, InvalidModuleId
 from hub.instance import Kind
 from hub.kinds import SHIPPED
@@ -67,7 +67,6 @@ KEYS: Mapping[str, Key] = {
     "sweep_interval": Key("0.1", 0.1, POSITIVE_SECONDS),
     "stall_threshold": Key("0.5", 0.5, POSITIVE_SECONDS),
     "log_max_bytes": Key("2048", 2048, (*COUNT, 1023)),
-    "mailbox_capacity": Key("16", 16, COUNT),
 }
 
 KINDS_TOML = """
@@ -117,6 +116,11 @@ def with_key(name: str) -> HubConfig:
 def test_every_key_is_exercised_below() -> None:
     """A key that is added to the configuration has to be added to these tests."""
     assert {f.name for f in dataclasses.fields(HubConfig)} == {*KEYS, "kinds"}
+
+
+def test_type_checkers_know_every_key() -> None:
+    """The options that `Hub` is annotated with are the configuration's keys, beside the two that it requires."""
+    assert {*HubOptions.__annotations__, *REQUIRED} == {f.name for f in dataclasses.fields(HubConfig)}
 
 
 @pytest.mark.parametrize("name", KEYS)

@@ -241,7 +241,7 @@ class BlobStore:
     def _disk_bytes(self) -> int:
         total = os.stat(self._path).st_size  # noqa: PTH116 - as above, no pathlib
         try:
-            return total + os.stat(self._path + "-wal").st_size  # noqa: PTH116
+            return total + os.stat(self._path + "-wal").st_size  # noqa: PTH116 - a string, so that no Path is made for each look
         except FileNotFoundError:
             return total
 

@@ -30,7 +30,7 @@ class Server:
     def __init__(self, listener: _socket.socket, blobs: BlobStore, *, max_body: int, patience_s: float) -> None:
         self._listener = listener
         # What socket.accept is made of; type checkers know only the public one.
-        self._take: Callable[[], tuple[int, object]] = getattr(listener, "_accept")  # noqa: B009
+        self._take: Callable[[], tuple[int, object]] = getattr(listener, "_accept")  # noqa: B009 - an attribute that checkers do not know
         self._blobs = blobs
         self._max_body = max_body
         self._patience_s = patience_s
