@@ -44,7 +44,9 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "hub.actor_failed": EventSpec(
         _E, ("actor", "error", "traceback", "restarts"), "A defect in an actor's own code; its behaviour is replaced."
     ),
-    "hub.dead_letter": EventSpec(_W, ("actor", "message_type", "reason"), "A message could not be delivered."),
+    "hub.dead_letter": EventSpec(
+        logging.DEBUG, ("actor", "message_type", "reason"), "A message could not be delivered."
+    ),
     "module.transition": EventSpec(
         _I, ("from_state", "to_state", "reason", "kind", "dirty", "port", "pid", "duration_ms"), "The state changed."
     ),
@@ -59,7 +61,9 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "module.obliterated": EventSpec(
         _I, ("blobs", "versions", "bytes", "local_bytes", "duration_ms"), "Nothing of the module is left anywhere."
     ),
-    "operation.failed": EventSpec(_W, ("operation", "error", "error_type", "duration_ms"), "An operation failed."),
+    "operation.failed": EventSpec(
+        _W, ("operation", "error", "error_type", "duration_ms", "began"), "An operation failed."
+    ),
     "instance.started": EventSpec(_I, ("pid", "port", "duration_ms"), "A process became ready."),
     "instance.stopped": EventSpec(_I, ("pid", "exit_status", "clean", "duration_ms"), "A process was stopped."),
     "instance.hook_failed": EventSpec(_W, ("hook", "error"), "A hook of the kind failed; the operation goes on."),

@@ -32,9 +32,9 @@ _SCHEMA = (
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """Records to store; a record of which nothing is to be remembered is removed."""
+    """Rows to store: module id, state and record; without a record the row is removed."""
 
-    records: tuple[ModuleRecord, ...]
+    rows: tuple[tuple[str, str, bytes | None], ...]
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
 
@@ -78,7 +78,9 @@ class Journal:
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._queue.put(_Write(records, loop, done))
+        # Encoded here: what can't be is its writer's defect, and must not end the thread of all.
+        rows = tuple((r.module_id, r.state.value, msgspec.json.encode(r) if r.tracked else None) for r in records)
+        self._queue.put(_Write(rows, loop, done))
         await done
 
     def close(self) -> None:
@@ -144,7 +146,7 @@ class Journal:
         try:
             connection.execute("BEGIN IMMEDIATE")
             for write in writes:
-                _store(connection, write.records)
+                _store(connection, write.rows)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
@@ -156,13 +158,12 @@ class Journal:
                 write.loop.call_soon_threadsafe(_answer, write.done, failure)
 
 
-def _store(connection: sqlite3.Connection, records: Iterable[ModuleRecord]) -> None:
-    for record in records:
-        if record.tracked:
-            row = (record.module_id, record.state.value, msgspec.json.encode(record))
+def _store(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, bytes | None]]) -> None:
+    for row in rows:
+        if row[2] is not None:
             connection.execute("INSERT OR REPLACE INTO modules VALUES (?, ?, ?)", row)
         else:
-            connection.execute("DELETE FROM modules WHERE module_id = ?", (record.module_id,))
+            connection.execute("DELETE FROM modules WHERE module_id = ?", row[:1])
 
 
 def _answer(done: asyncio.Future[None], failure: JournalError | None) -> None:

@@ -33,6 +33,10 @@ REQUESTS: dict[type, Request] = {
 }
 
 
+# What ends a transfer by waiting: a person's word, not the watchdog's, which may be stale by its turn.
+_ENDS = Deprovision | Obliterate
+
+
 class Module(Actor):
     """One module. Everything that changes its state passes through here, one at a time."""
 
@@ -97,6 +101,11 @@ class Module(Actor):
             await entry.instance.kill()
             entry.instance = None
         await resolve_modules(self._services, [entry.record])
+        if entry.record.state is state:
+            # Told all the same: what the watchdog had planned may have been what was interrupted.
+            self._services.bus.publish(
+                "module.resolved", self._module_id, from_state=state.value, to_state=state.value, reason="unchanged"
+            )
 
     async def _request(self, request: Request, message: Any) -> Any:
         entry = self._entry
@@ -107,9 +116,8 @@ class Module(Actor):
         kind = message.kind if isinstance(message, Provision) else None
         if kind is not None and record.tracked and record.kind and kind != record.kind:
             raise KindMismatch(f"module {self._module_id!r} is of kind {record.kind!r}, not {kind!r}")
-        if not isinstance(message, Recover | SendHome | FinishObliteration):
-            self._services.directory.touch(entry)
         if isinstance(verdict, Nothing):
+            self._services.directory.touch(entry)
             return self._services.directory.describe(entry)
         assert isinstance(verdict, Begin), f"{verdict} while the mailbox is served"
         result = await self._operate(request, message.op_id, self._effect(verdict.target, message))
@@ -138,10 +146,11 @@ class Module(Actor):
 
     async def _operate(self, request: Request, op_id: str, effect: _Effect) -> Any:
         services, entry = self._services, self._entry
+        before = entry.record
         operation = Operation(op_id, self._module_id, request, services.clock)
         services.ledger.add(operation)
         entry.operation = operation
-        work = Work(services, entry, operation, on_exit=self._on_exit, superseded=self._superseded)
+        work = Work(services, entry, operation, on_exit=self._on_exit, waiting=self._waiting)
         try:
             result = await effect(work)
         except ModhubError as error:
@@ -155,6 +164,7 @@ class Module(Actor):
                 error=str(error),
                 error_type=type(error).__name__,
                 duration_ms=round(operation.duration_s * 1000, 3),
+                began=entry.record is not before,
             )
             raise
         finally:
@@ -172,8 +182,8 @@ class Module(Actor):
             hint = "provision brings it up whatever state it is in"
         return InvalidState(f"{request}: module {self._module_id!r} is {record.state}", hint=hint)
 
-    def _superseded(self) -> bool:
-        return any(isinstance(message, Deprovision | Obliterate) for message in self.queued())
+    def _waiting(self) -> frozenset[Request]:
+        return frozenset(REQUESTS[type(message)] for message in self.queued() if isinstance(message, _ENDS))
 
     def _on_exit(self, instance: Instance) -> None:
         if self.actor_ref.is_alive():
@@ -216,7 +226,7 @@ class Module(Actor):
 
     def _work_outside_operation(self, request: Request) -> Work:
         operation = Operation(new_op_id(), self._module_id, request, self._services.clock)
-        return Work(self._services, self._entry, operation, on_exit=self._on_exit, superseded=self._superseded)
+        return Work(self._services, self._entry, operation, on_exit=self._on_exit, waiting=self._waiting)
 
     def _release_if_done(self) -> None:
         if not self._entry.tracked and not self.queued() and not self._services.closing:

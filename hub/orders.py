@@ -96,8 +96,17 @@ class Release(Message[None]):
 class Supervise(Message[None]):
     """A module got a cell: watch over it."""
 
-    module_id: str
     cell: Ref[Any]
+
+
+def cell_name(module_id: str, number: int) -> str:
+    """Return the name of a module's cell; numbered, since one that was let go may still be on its way out."""
+    return f"module/{module_id}#{number}"
+
+
+def module_of(cell: Ref[Any]) -> str:
+    """Return the module that a cell is of."""
+    return cell.name.removeprefix("module/").rpartition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pykka
 
-from actors import Actor, OneForOne, Ref
+from actors import Actor, MailboxFull, OneForOne, Ref
 from hub.config import check_module_id
 from hub.directory import Entry
 from hub.errors import HubClosed, ModhubError, ModuleNotFound, UnknownKind
@@ -18,7 +18,7 @@ from hub.info import ModuleInfo
 from hub.lifecycle import State
 from hub.messages import Describe, DescribeOperation, ListModules, Provision, Subscribe, Touch
 from hub.module import REQUESTS, Module
-from hub.orders import BeginClosing, KillHung, Release, Supervise
+from hub.orders import BeginClosing, KillHung, Release, Supervise, cell_name
 from hub.services import Services
 
 
@@ -33,8 +33,6 @@ class Registry(Actor):
         self._services = services
         self._watchdog = watchdog
         self._supervision = supervision
-        self._cells: dict[str, Ref[Module]] = {}
-        self._made = 0
 
     def on_receive(self, message: Any) -> Any:
         """Answer what needs no module, forward the rest to the module's cell."""
@@ -53,7 +51,7 @@ class Registry(Actor):
             case Release(module_id):
                 return self._release(module_id)
             case KillHung(module_id):
-                return self.forward(self._cells[module_id]) if module_id in self._cells else None
+                return self.forward(self._services.cells[module_id]) if module_id in self._services.cells else None
             case BeginClosing():
                 return self._begin_closing()
             case _ if type(message) in REQUESTS:
@@ -68,7 +66,7 @@ class Registry(Actor):
         return entry
 
     def _has_queue(self, module_id: str) -> bool:
-        cell = self._cells.get(module_id)
+        cell = self._services.cells.get(module_id)
         return cell is not None and cell.inspect().queued > 0
 
     def _list(self) -> tuple[ModuleInfo, ...]:
@@ -90,6 +88,11 @@ class Registry(Actor):
                 subscriber.tell(event)
             except pykka.ActorDeadError:
                 bus.unsubscribe(deliver)
+            except MailboxFull:
+                # Not delivered, and said in the log alone: told as an event it would meet the same full mailbox.
+                bus.publish_from_thread(
+                    "hub.dead_letter", actor=str(subscriber), message_type=event.name, reason="full"
+                )
 
         bus.subscribe(deliver)
 
@@ -103,19 +106,17 @@ class Registry(Actor):
         return self.forward(self._cell(module_id))
 
     def _cell(self, module_id: str) -> Ref[Module]:
-        cell = self._cells.get(module_id)
+        cell = self._services.cells.get(module_id)
         if cell is None or not cell.is_alive():
-            # Numbered: a cell that was just let go may still be on its way out.
-            self._made += 1
-            name = f"module/{module_id}#{self._made}"
-            cell = self._cells[module_id] = self.system.spawn(
+            name = cell_name(module_id, next(self._services.cell_numbers))
+            cell = self._services.cells[module_id] = self.system.spawn(
                 Module, module_id, self._services, self.actor_ref, name=name, supervision=self._supervision
             )
-            self._watchdog.tell(Supervise(module_id, cell))
+            self._watchdog.tell(Supervise(cell))
         return cell
 
     def _release(self, module_id: str) -> None:
-        cell = self._cells.get(module_id)
+        cell = self._services.cells.get(module_id)
         if cell is None:
             return
         info = cell.inspect()
@@ -126,7 +127,7 @@ class Registry(Actor):
         if info.current is not None:  # at the end of its handler, or at the beginning of the next: look again
             self.after(0, Release(module_id))
             return
-        del self._cells[module_id]
+        del self._services.cells[module_id]
         self._services.directory.drop(module_id)
         cell.stop(block=False)
 
@@ -135,4 +136,4 @@ class Registry(Actor):
         if self._services.config.on_exit == "deprovision":
             for entry in list(self._services.directory.tracked()):
                 self._cell(entry.record.module_id)
-        return tuple(self._cells.values())
+        return tuple(self._services.cells.values())

@@ -26,7 +26,6 @@ from hub.instance.ports import PortAllocator
 from hub.instance.process import kill_leftovers
 from hub.journal import Journal
 from hub.layout import Layout
-from hub.lifecycle import State
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
 from hub.plugins import Plugin, load_plugins
@@ -34,7 +33,7 @@ from hub.registry import Registry
 from hub.resolution import resolve_modules
 from hub.services import Services
 from hub.transfers import Transfers
-from hub.watchdog import Consider, IdleSweep, Liveness, Observed, StallWatch, Watchdog
+from hub.watchdog import IdleSweep, Liveness, Observed, StallWatch, Watchdog
 from hub.workers import Workers
 
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
@@ -131,6 +130,9 @@ class Runtime:
         for pid, command in await workers.run(kill_leftovers, journal.hub_id):
             self._bus.publish("hub.orphan_killed", pid=pid, command=command)
         await resolve_modules(services, records)
+        for entry in directory.tracked():
+            # Idle times go on over a restart of the hub.
+            entry.active_at -= max(0.0, services.wall_clock() - entry.record.since)
         try:
             await workers.run(layout.clear_temporary)
         except OSError as error:
@@ -155,15 +157,12 @@ class Runtime:
         self._actors = _Actors(registry, watchdog)
 
         def tell_watchdog(event: Event) -> None:
-            if event.name in _STATE_CHANGES:
+            if event.name in _STATE_CHANGES or (event.name == "operation.failed" and not event.fields["began"]):
                 with contextlib.suppress(pykka.ActorDeadError):
                     watchdog.tell(Observed(event))
 
         self._bus.subscribe(tell_watchdog)
         self._stack.callback(self._bus.unsubscribe, tell_watchdog)
-        for entry in services.directory.tracked():
-            if entry.record.state is not State.HIBERNATED:
-                watchdog.tell(Consider(entry.record.module_id))
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
@@ -197,7 +196,8 @@ class Runtime:
         )
 
     def _on_dead_letter(self, letter: DeadLetter) -> None:
-        _log.debug("dead letter: %s to %s (%s)", type(letter.message).__name__, letter.actor, letter.reason)
+        kind = type(letter.message).__name__
+        self._bus.publish_from_thread("hub.dead_letter", actor=letter.actor, message_type=kind, reason=letter.reason)
 
 
 async def _off_loop(close: Any) -> None:

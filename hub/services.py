@@ -6,9 +6,11 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
+from actors import Ref
 from hub.config import HubConfig
 from hub.directory import Directory
 from hub.events import EventBus
@@ -45,3 +47,7 @@ class Services:
     wall_clock: Callable[[], float] = time.time
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     closing: bool = False
+    # The registry's table of cells. Not in the registry itself: had it a defect and were restarted, a module must not
+    # get a second cell beside its living one.
+    cells: dict[str, Ref[Any]] = field(default_factory=dict[str, Ref[Any]])
+    cell_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))

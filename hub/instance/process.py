@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -146,7 +147,10 @@ def spawn(
     wrapper = shutil.which("setpriv")
     if wrapper is None:
         raise StartFailed("setpriv was not found", hint="install util-linux")
-    descriptor = output.open_log(log)
+    try:
+        descriptor = output.open_log(log)
+    except OSError as error:
+        raise StartFailed(f"the output log {log} can't be opened: {error.strerror}") from error
     try:
         child = subprocess.Popen(
             # A preexec_fn would fork the whole host: tens of milliseconds for a large one. setpriv takes one.
@@ -162,7 +166,15 @@ def spawn(
         raise StartFailed(f"{command[0]!r} can't be started: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    return Process(child, on_exit)
+    try:
+        return Process(child, on_exit)
+    except OSError as error:
+        # No descriptor left to watch it by: it must not run unwatched.
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise StartFailed(
+            f"{command[0]!r} can't be watched: {error.strerror}", hint="raise the open-file limit"
+        ) from error
 
 
 def kill_leftovers(hub_id: str) -> list[tuple[int, str]]:
@@ -173,14 +185,23 @@ def kill_leftovers(hub_id: str) -> list[tuple[int, str]]:
 
     Returns:
         Process id and command line of each process killed.
+
+    Raises:
+        StopFailed: the kernel does not end one.
     """
     variable = f"{MARKER}={hub_id}".encode()
     killed: dict[int, str] = {}
+    deadline = time.monotonic() + _KILL_TIMEOUT_S
     while True:
         # Again until none is found: a process may start another while the list is read.
         found = [pid for pid in procfs.pids() if pid != os.getpid() and procfs.environ_has(pid, variable)]
         if not found:
             return list(killed.items())
+        if time.monotonic() > deadline:
+            raise StopFailed(
+                f"processes {found} of an earlier run do not end on SIGKILL",
+                hint="they hang in the kernel: look at their disk or network file system",
+            )
         for pid in found:
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)

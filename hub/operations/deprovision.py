@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hub.errors import ModhubError
 from hub.info import ModuleInfo
-from hub.lifecycle import Outcome, Pending, State
+from hub.lifecycle import Outcome, Pending, Request, State
 from hub.operations.work import NO_PROCESS, Work
 
 
@@ -43,6 +43,7 @@ async def send_home(work: Work) -> None:
     """
     record = work.record
     if record.dirty:
+        work.check_wanted(Request.OBLITERATE)
         work.operation.step = "dehydrating"
         base = await work.services.transfers.send(work.operation, record.base, keep_previous=record.suspect)
         await work.note("committed", dirty=False, base=base, suspect=False)

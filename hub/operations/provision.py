@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hub.errors import BackendError, LocalDataError, ModhubError
+from hub.errors import BackendError, LocalDataError, ModhubError, OperationCancelled
 from hub.info import ModuleInfo
-from hub.lifecycle import Outcome, State
+from hub.lifecycle import Outcome, Request, State
 from hub.operations.work import NO_PROCESS, Work, as_asked, port_and_process
 from hub.transfers import Fetched
 
@@ -28,7 +28,9 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
     reason = "provision_of_dirty_data" if kept else "provision"
     await work.begin(State.PROVISIONING, reason, restarts=0, last_error=None)
     try:
-        work.check_not_superseded()
+        if work.services.closing:
+            raise OperationCancelled(f"provision of module {work.module_id!r}: the hub closes")
+        work.check_wanted(Request.DEPROVISION, Request.OBLITERATE)
         if kept:
             await _check_conflict(work)
         else:

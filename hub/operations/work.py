@@ -39,7 +39,7 @@ class Work:
         entry: the module's entry, changed here and nowhere else while the operation runs.
         operation: the operation.
         on_exit: told when an instance that this operation starts has ended.
-        superseded: tells whether a deprovision or an obliterate waits for the module.
+        waiting: tells which requests wait for the module.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Work:
         operation: Operation,
         *,
         on_exit: Callable[[Instance], None],
-        superseded: Callable[[], bool],
+        waiting: Callable[[], frozenset[Request]],
     ) -> None:
         self.services = services
         self.entry = entry
         self.operation = operation
         self._on_exit = on_exit
-        self._superseded = superseded
+        self._waiting = waiting
 
     @property
     def module_id(self) -> str:
@@ -74,6 +74,8 @@ class Work:
             JournalError: it can't be journalled; nothing has happened.
         """
         await self._commit(reason, state=target, op_id=self.operation.op_id, parked=False, **changes)
+        # Only now: had the intent not been journalled, what the watchdog planned must still hold.
+        self.services.directory.touch(self.entry)
 
     async def note(self, step: str, **changes: object) -> None:
         """Journal a step within the state."""
@@ -117,15 +119,18 @@ class Work:
                 duration_ms=round(self.operation.duration_s * 1000, 3),
             )
 
-    def check_not_superseded(self) -> None:
-        """Let no hydration start that a waiting deprovision or obliterate would end at once.
+    def check_wanted(self, *ends: Request) -> None:
+        """Let no transfer start that a waiting request would end at once.
+
+        Args:
+            *ends: requests that end it.
 
         Raises:
-            OperationCancelled: one waits, or the hub closes.
+            OperationCancelled: one of them waits.
         """
-        if self._superseded() or self.services.closing:
-            why = "the hub closes" if self.services.closing else "a deprovision or an obliterate waits"
-            raise OperationCancelled(f"{self.operation.request} of module {self.module_id!r} was cancelled: {why}")
+        for request in ends:
+            if request in self._waiting():
+                raise OperationCancelled(f"{self.operation.request} of module {self.module_id!r}: {request} waits")
 
     async def start_instance(self) -> Instance:
         """Start the module's server on its local data and wait until it is ready.

@@ -3,6 +3,6 @@
 from hub.watchdog.idle import IdleSweep
 from hub.watchdog.liveness import Liveness
 from hub.watchdog.stall import StallWatch
-from hub.watchdog.watchdog import Consider, Observed, Watchdog
+from hub.watchdog.watchdog import Observed, Watchdog
 
-__all__ = ["Consider", "IdleSweep", "Liveness", "Observed", "StallWatch", "Watchdog"]
+__all__ = ["IdleSweep", "Liveness", "Observed", "StallWatch", "Watchdog"]

@@ -13,7 +13,7 @@ from hub.directory import Entry
 from hub.events import Event
 from hub.lifecycle import Pending, State
 from hub.messages import new_op_id
-from hub.orders import Decided, FinishObliteration, Order, Recover, SendHome, Supervise
+from hub.orders import Decided, FinishObliteration, Order, Recover, SendHome, Supervise, module_of
 from hub.policy import RestartPolicy, plan_recovery
 from hub.resolution import resolved
 from hub.services import Services
@@ -24,13 +24,6 @@ class Observed(Message[None]):
     """An event of the bus."""
 
     event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Consider(Message[None]):
-    """Look at a module as it is now: at the start of the hub there were no events yet."""
-
-    module_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +48,27 @@ class Watchdog(Actor):
         self._crashes: dict[str, list[float]] = {}
         self._attempts: dict[str, int] = {}
         self._timers: dict[str, TimerHandle] = {}
-        self._cells: dict[str, tuple[str, Ref[Any]]] = {}
+
+    def on_start(self) -> None:
+        """Look at every module that may need something: at the start of the hub, and after a defect of its own."""
+        for entry in list(self._services.directory.tracked()):
+            if entry.record.state is not State.HIBERNATED:
+                self._consider(entry.record.module_id)
 
     def on_receive(self, message: Any) -> Any:
         """Take an event, a due order or the end of a module's actor."""
         match message:
-            case Observed(Event(module_id=str(module_id))) | Consider(module_id):
+            case Observed(Event(module_id=str(module_id))):
                 return self._consider(module_id)
             case Due(order):
                 self._timers.pop(order.module_id, None)
                 return self._registry().tell(order)
-            case Supervise(module_id, cell):
-                self._cells[cell.actor_urn] = (module_id, cell)
+            case Supervise(cell):
                 return self.watch(cell)
-            case Terminated(ref, reason, error):
-                module_id, _ = self._cells.pop(ref.actor_urn)
-                return self._park(module_id, error) if reason == "failed" else None
+            case Terminated(ref, "failed", error):
+                return self._park(module_of(ref), error)
+            case Terminated():
+                return None
             case _:
                 return super().on_receive(message)
 
