@@ -13,7 +13,7 @@ import pytest
 
 from hub.errors import PortsExhausted, StartFailed
 from hub.instance import Instance, InstanceSpec, Kind, LocalRunner, Stopped, procfs
-from hub.instance.instance import describe_exit
+from hub.instance.local import describe_exit
 from hub.instance.ports import LOOPBACK, PortAllocator, is_free
 from hub.workers import Workers
 from tests.hub.instance.support import Signals, gone
