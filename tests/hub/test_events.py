@@ -18,6 +18,7 @@ UNITLESS = {
         "pid",
         "modules",
         "on_exit",
+        "began",
         "stack",
         "command",
         "actor",
