@@ -44,9 +44,7 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "hub.actor_failed": EventSpec(
         _E, ("actor", "error", "traceback", "restarts"), "A defect in an actor's own code; its behaviour is replaced."
     ),
-    "hub.dead_letter": EventSpec(
-        logging.DEBUG, ("actor", "message_type", "reason"), "A message could not be delivered."
-    ),
+    "hub.dead_letter": EventSpec(_I, ("actor", "message_type", "reason"), "A message could not be delivered."),
     "module.transition": EventSpec(
         _I, ("from_state", "to_state", "reason", "kind", "dirty", "port", "pid", "duration_ms"), "The state changed."
     ),

@@ -19,6 +19,7 @@ UNITLESS = {
         "pid",
         "modules",
         "on_exit",
+        "began",
         "stack",
         "command",
         "actor",
