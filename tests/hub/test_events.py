@@ -15,7 +15,6 @@ from hub.lifecycle import State
 UNITS = ("_ms", "_s", "bytes", "_bytes")
 UNITLESS = {
     *(
-        "began",
         "pid",
         "modules",
         "on_exit",
@@ -67,11 +66,9 @@ def test_the_names_of_the_contract_are_there(name: str, other: str) -> None:
 
 @pytest.mark.parametrize("name", VOCABULARY)
 def test_a_level_says_whether_a_person_should_look(name: str) -> None:
-    """Ordinary events are INFO, failures WARNING or ERROR; dead letters, an everyday matter, are for debugging."""
+    """Ordinary events are INFO, dead letters too; failures are WARNING or ERROR; nothing else is used."""
     bad = re.search(r"failed|crashed|hung|stalled|exhausted|unavailable|parked|killed", name)
-    levels = (
-        {logging.DEBUG} if name == "hub.dead_letter" else {logging.WARNING, logging.ERROR} if bad else {logging.INFO}
-    )
+    levels = {logging.WARNING, logging.ERROR} if bad else {logging.INFO}
     assert VOCABULARY[name].level in levels
 
 
@@ -104,7 +101,7 @@ def test_every_event_reaches_logger_and_listeners_with_its_attributes(
     bus = EventBus()
     bus.subscribe(heard.append)
     fields: dict[str, Any] = {field: f"<{field}>" for field in VOCABULARY[name].fields}
-    with caplog.at_level(logging.DEBUG, logger=LOGGER_NAME):
+    with caplog.at_level(logging.INFO, logger=LOGGER_NAME):
         bus.publish(name, "tenant-42", "0123456789abcdef", **fields)
     (record,) = caplog.records
     assert (record.name, record.levelno, record.getMessage()) == ("modhub", VOCABULARY[name].level, name)
