@@ -123,17 +123,18 @@ class Mailbox:
                 envelope.mailbox = self
                 if self.announces and not urgent and (self.task is not None or self.draining):
                     dispatcher.post(partial(self.announce, envelope))
-                if not self.scheduled:
-                    self.scheduled = True
-                    if get_ident() == dispatcher.thread_id:
-                        dispatcher.loop.call_soon(self.drain, context=self.context)
-                        return None
-                    if dispatcher.post(self.woken):
-                        return None
-                    lane.remove(envelope)  # nobody will drain it: the loop is closed
-                    self.scheduled = False
-                else:
+                if self.scheduled:
                     return None
+                # First the wake-up, then the flag: a signal handler may raise between any two steps here, and a flag
+                # without its wake-up would leave this actor deaf for ever. A wake-up too many does no harm.
+                if get_ident() == dispatcher.thread_id:
+                    dispatcher.loop.call_soon(self.drain, context=self.context)
+                    self.scheduled = True
+                    return None
+                if dispatcher.post(self.woken):
+                    self.scheduled = True
+                    return None
+                lane.remove(envelope)  # nobody will drain it: the loop is closed
         self.system.dead_letter(envelope, self.name, "dead")
         return ActorDead(self.name, self.end_reason)
 

@@ -215,9 +215,15 @@ class Hub:
 
     def start(self) -> Self:
         """Start the hub, as entering it with `with` does; `close` ends it."""
-        thread = LoopThread("modhub", self._hub)
-        thread.start()
-        self._thread = thread
+        if self._thread is not None:
+            raise HubClosed("the hub was started already", hint="make a new Hub to start again")
+        # Known before it runs: a signal handler that raises here must leave something for `close` to end.
+        self._thread = LoopThread("modhub", self._hub)
+        try:
+            self._thread.start()
+        except BaseException:
+            self._thread = None
+            raise
         return self
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from actors import (
     OneForOne,
     SystemNotRunning,
 )
+from actors.dispatcher import Dispatcher
 from tests.actors.harness import Add, Raise, Start, Work, Worker, ignore_failure
 
 BUG = RuntimeError("bug")
@@ -53,6 +54,23 @@ def in_threads(number: int, work: Callable[[int], None]) -> None:
         sys.setswitchinterval(switch_interval)
     if failures:
         raise failures[0]
+
+
+def test_a_sender_that_is_interrupted_leaves_no_deaf_actor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler may raise in the midst of a send; the next message wakes the actor all the same."""
+    with ActorSystem.in_thread() as system:
+        ref = system.spawn(Worker)
+        before = ref.ask(Add(1))
+        post = Dispatcher.post
+
+        def interrupted(self: Dispatcher, callback: Callable[[], object]) -> bool:
+            monkeypatch.setattr(Dispatcher, "post", post)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Dispatcher, "post", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ref.tell(Add(1))
+        assert ref.ask(Add(1), timeout=10) == before + 2
 
 
 def test_pykka_actors_talk_to_ours() -> None:
