@@ -21,8 +21,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         op_id: operation that holds the module in a transitional state.
         port: port of the process, kept while it sleeps so that it wakes on the same one.
         pid: process id of the leader while one runs.
-        started_ticks: its start time in clock ticks since boot; with `boot_id` it tells a reused pid.
-        boot_id: boot that `pid` belongs to.
+        started_ticks: its start time in clock ticks since boot: another process of the same id has another.
         restarts: recoveries begun since the module was provisioned.
         last_error: the last failure, for people.
         since: wall clock time of the last change of state, seconds since the epoch.
@@ -40,7 +39,6 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     port: int | None = None
     pid: int | None = None
     started_ticks: int | None = None
-    boot_id: str | None = None
     restarts: int = 0
     last_error: str | None = None
     since: float = 0.0

@@ -23,15 +23,20 @@ def parse_ports(value: object) -> tuple[int, int] | None:
         InvalidConfig: it is neither.
     """
     match value:
+        case bool() | (bool(), _) | (_, bool()):
+            raise _bad_ports(value)
         case 0 | (0, 0) | [0, 0]:
             return None
         case (int(low), int(high)) | [int(low), int(high)] if 1 <= low <= high <= 65535:
             return low, high
         case _:
-            raise InvalidConfig(
-                f"ports = {value!r} can't be used",
-                hint="allowed: 0 for any, or (low, high) with 1 <= low <= high <= 65535",
-            )
+            raise _bad_ports(value)
+
+
+def _bad_ports(value: object) -> InvalidConfig:
+    return InvalidConfig(
+        f"ports = {value!r} can't be used", hint="allowed: 0 for any, or (low, high) with 1 <= low <= high <= 65535"
+    )
 
 
 def is_free(port: int) -> bool:

@@ -97,7 +97,7 @@ class Process:
         try:
             async with asyncio.timeout(_KILL_TIMEOUT_S):
                 await self.exited.wait()
-                # No event tells of the end of a process that is not our child.
+                # No event tells of the end of a process that is not our child. It takes a turn or two: init reaps it.
                 while self._group_lives():  # noqa: ASYNC110 - see above
                     await asyncio.sleep(_GROUP_POLL_S)
         except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,4 +96,6 @@ class IdleSweep(Actor):
 
     def _rotate_logs(self, module_ids: list[str]) -> None:
         for module_id in module_ids:
-            rotate(self._services.layout.log(module_id), self._services.config.log_max_bytes)
+            # A log that can't be rotated now (full disk, obliterated meanwhile) is looked at again in the next sweep.
+            with suppress(OSError):
+                rotate(self._services.layout.log(module_id), self._services.config.log_max_bytes)
