@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+import msgspec
+
 from hub.errors import InvalidConfig, PortsExhausted
 
 LOOPBACK = "127.0.0.1"
@@ -22,19 +24,16 @@ def parse_ports(value: object) -> tuple[int, int] | None:
     Raises:
         InvalidConfig: it is neither.
     """
-    match value:
-        case bool() | (bool(), _) | (_, bool()):
-            raise _bad_ports(value)
-        case 0 | (0, 0) | [0, 0]:
-            return None
-        case (int(low), int(high)) | [int(low), int(high)] if 1 <= low <= high <= 65535:
-            return low, high
-        case _:
-            raise _bad_ports(value)
-
-
-def _bad_ports(value: object) -> InvalidConfig:
-    return InvalidConfig(
+    # By msgspec, strictly: to Python, True is an int as well.
+    try:
+        ports = msgspec.convert(value, int | tuple[int, int])
+    except msgspec.ValidationError:
+        ports = -1
+    if ports in {0, (0, 0)}:
+        return None
+    if isinstance(ports, tuple) and 1 <= ports[0] <= ports[1] <= 65535:
+        return ports
+    raise InvalidConfig(
         f"ports = {value!r} can't be used", hint="allowed: 0 for any, or (low, high) with 1 <= low <= high <= 65535"
     )
 
