@@ -26,7 +26,7 @@ def parse_ports(value: object) -> tuple[int, int] | None:
     """
     # By msgspec, strictly: to Python, True is an int as well.
     try:
-        ports = msgspec.convert(value, int | tuple[int, int])
+        ports: int | tuple[int, int] = msgspec.convert(value, int | tuple[int, int])
     except msgspec.ValidationError:
         ports = -1
     if ports in {0, (0, 0)}:
