@@ -7,7 +7,9 @@ directory that somebody swaps for a link is an error instead of a way out, and p
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import secrets
 import stat
 import threading
 from collections import OrderedDict
@@ -27,17 +29,13 @@ class DirTree:
 
     Args:
         root: Descriptor of the root; the tree owns and closes it.
-        unlock: Give the owner full access to each directory on the way down; for trees that are about to be deleted.
 
     All methods are safe to call from several threads. They raise OSError as it comes; callers know which side it is.
     """
 
-    def __init__(self, root: int, *, unlock: bool = False) -> None:
+    def __init__(self, root: int) -> None:
         self._fds: OrderedDict[bytes, int] = OrderedDict({b"": root})
         self._lock = threading.RLock()
-        self._unlock = unlock
-        if unlock:
-            _allow(root)
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +101,7 @@ class DirTree:
         passing = -1  # a descriptor that only leads to the next one
         try:
             for index in range(depth, len(parts)):
-                fd = _step(fd, parts[index], unlock=self._unlock)
+                fd = _step(fd, parts[index], unlock=False)
                 if passing >= 0:
                     os.close(passing)
                     passing = -1
@@ -139,27 +137,57 @@ def remove_tree(parent: int, name: bytes, *, removed: Callable[[bytes, os.stat_r
         root = _step(parent, name, unlock=True)
     except FileNotFoundError:
         return
-    with DirTree(root, unlock=True) as tree:
-        folders, waiting = [b""], [b""]
-        while waiting:
-            path = waiting.pop()
-            with tree.folder(path) as fd:
-                for child, status in tree.entries(path, changing=True):
-                    if stat.S_ISDIR(status.st_mode):
-                        below = join(path, child)
-                        folders.append(below)
-                        waiting.append(below)
-                        continue
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(child, dir_fd=fd)
-                        if removed is not None:
-                            removed(child, status)
-        # Parents come before their children in `folders`.
-        for path in reversed(folders[1:]):
-            with tree.parent(path) as (fd, child), contextlib.suppress(FileNotFoundError):
-                os.rmdir(child, dir_fd=fd)
+    try:
+        _empty(root, removed)
+    finally:
+        os.close(root)
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(name, dir_fd=parent)
+
+
+def _empty(root: int, removed: Callable[[bytes, os.stat_result], None] | None) -> None:
+    """Delete what is in a directory, in time that is linear in what there is, whatever its depth.
+
+    Each directory is moved up to the root before it is emptied. Walking down again to each of a deep chain would take
+    quadratic time, and keeping the way open a descriptor a level.
+    """
+    prefix = b".removing-%s-" % secrets.token_hex(8).encode()
+    serial = itertools.count()
+    waiting = _unlink_files(root, removed)
+    while waiting:
+        name = waiting.pop()
+        try:
+            folder = _step(root, name, unlock=True)
+        except FileNotFoundError:
+            continue
+        try:
+            for child in _unlink_files(folder, removed):
+                with contextlib.suppress(FileNotFoundError):
+                    os.close(_step(folder, child, unlock=True))  # a directory that is closed can't be moved either
+                    moved = prefix + b"%d" % next(serial)
+                    os.rename(child, moved, src_dir_fd=folder, dst_dir_fd=root)
+                    waiting.append(moved)
+        finally:
+            os.close(folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(name, dir_fd=root)
+
+
+def _unlink_files(folder: int, removed: Callable[[bytes, os.stat_result], None] | None) -> list[bytes]:
+    """Delete all in a directory but its directories, whose names are returned."""
+    with os.scandir(folder) as found:
+        names = [os.fsencode(entry.name) for entry in found]
+    directories: list[bytes] = []
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                directories.append(name)
+                continue
+            os.unlink(name, dir_fd=folder)
+            if removed is not None:
+                removed(name, status)
+    return directories
 
 
 def join(folder: bytes, name: bytes) -> bytes:
