@@ -21,7 +21,8 @@ async def recover(work: Work) -> ModuleInfo:
     Raises:
         RecoverFailed: it did not become ready; the module is crashed, and the watchdog decides what follows.
     """
-    await work.begin(State.RECOVERING, "recover", restarts=work.record.restarts + 1)
+    # Dirty again where a deprovision had committed the data and failed after that: a process is about to write.
+    await work.begin(State.RECOVERING, "recover", restarts=work.record.restarts + 1, dirty=True)
     try:
         # A deprovision that failed may have left it with a process that is going down.
         await work.stop_instance(force=True)
