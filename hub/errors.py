@@ -38,6 +38,12 @@ class InvalidConfig(ModhubError, ValueError):
     code = "invalid-config"
 
 
+class InvalidMessage(ModhubError, TypeError):
+    """The registry was sent something that is no message for it; its sender's error, and nobody else's."""
+
+    code = "invalid-message"
+
+
 class UnknownKind(ModhubError, LookupError):
     """No kind of this name is configured."""
 

@@ -12,7 +12,7 @@ import pykka
 from actors import Actor, MailboxFull, OneForOne, Ref
 from hub.config import check_module_id
 from hub.directory import Entry
-from hub.errors import HubClosed, ModhubError, ModuleNotFound, UnknownKind
+from hub.errors import HubClosed, InvalidMessage, ModhubError, ModuleNotFound, UnknownKind
 from hub.events import Event
 from hub.info import ModuleInfo
 from hub.lifecycle import State
@@ -37,6 +37,7 @@ class Registry(Actor):
     def on_receive(self, message: Any) -> Any:
         """Answer what needs no module, forward the rest to the module's cell."""
         directory = self._services.directory
+        _check_texts(message)
         match message:
             case Describe(module_id):
                 return directory.describe(self._find(module_id))
@@ -57,7 +58,9 @@ class Registry(Actor):
             case _ if type(message) in REQUESTS:
                 return self._forward(message)
             case _:
-                raise TypeError(f"the registry takes no {type(message).__name__}; its messages are in hub.messages")
+                raise InvalidMessage(
+                    f"the registry takes no {type(message).__name__}", hint="its messages: hub.messages"
+                )
 
     def _find(self, module_id: str) -> Entry:
         entry = self._services.directory.find(check_module_id(module_id))
@@ -81,6 +84,8 @@ class Registry(Actor):
         return self._services.directory.describe(entry)
 
     def _subscribe(self, subscriber: pykka.ActorRef[Any]) -> None:
+        if not isinstance(subscriber, pykka.ActorRef):  # pyright: ignore[reportUnnecessaryIsInstance] # plugins may be untyped
+            raise InvalidMessage(f"{subscriber!r:.100} is no actor's ref", hint="subscribe an ActorRef")
         bus = self._services.bus
 
         def deliver(event: Event) -> None:
@@ -137,3 +142,11 @@ class Registry(Actor):
             for entry in list(self._services.directory.tracked()):
                 self._cell(entry.record.module_id)
         return tuple(self._services.cells.values())
+
+
+def _check_texts(message: Any) -> None:
+    """Refuse a message whose texts are none: its sender may be untyped, and must fail alone."""
+    for name in ("op_id", "kind"):
+        value = getattr(message, name, None)
+        if value is not None and not isinstance(value, str):
+            raise InvalidMessage(f"{type(message).__name__}: {name} = {value!r:.100} is no text")

@@ -29,6 +29,8 @@ class Services:
     Attributes:
         starts: slots for processes that are starting, fleet-wide; a module holds one only while it starts.
         epochs: numbers of starts; no two starts of this hub have the same.
+        cells: every module's cell by module id; here, so that it outlives a defect in the registry's own code.
+        cell_numbers: numbers of cells; no two cells of this hub have the same name.
         closing: set once; from then on operations are refused.
         wall_clock: seconds since the epoch, for what people read.
     """
@@ -46,8 +48,6 @@ class Services:
     clock: Callable[[], float]
     wall_clock: Callable[[], float] = time.time
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    closing: bool = False
-    # The registry's table of cells. Not in the registry itself: had it a defect and were restarted, a module must not
-    # get a second cell beside its living one.
-    cells: dict[str, Ref[Any]] = field(default_factory=dict[str, Ref[Any]])
+    cells: dict[str, Ref[Any]] = field(default_factory=dict[str, "Ref[Any]"])
     cell_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    closing: bool = False
