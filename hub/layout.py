@@ -14,6 +14,7 @@ import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 import backends
@@ -123,11 +124,19 @@ class Layout:
         paths = (self.module(module_id), self.scratch_of(module_id), log, output.rotated(log))
         return [path for path in paths if os.path.lexists(path)] + self.discarded(module_id)
 
-    def clear_temporary(self) -> None:
-        """Delete what a hub that was killed had in its scratch and trash directories."""
+    def clear_temporary(self, tracked: Collection[str]) -> None:
+        """Delete what a hub that was killed left to be deleted: its scratch and trash, and logs of modules long gone.
+
+        Args:
+            tracked: modules whose logs stay. A directory of data that nothing tracks is not touched, whoever left it.
+        """
         for parent in (self.scratch, self.trash):
             for path in parent.iterdir():
                 remove_tree(path)
+        logs = {encode_module_id(module_id) for module_id in tracked}
+        for path in (self.root / "logs").iterdir():
+            if path.name.partition(".")[0] not in logs:
+                path.unlink()
 
 
 def remove_tree(path: Path) -> int:

@@ -134,7 +134,7 @@ class Runtime:
             # Idle times go on over a restart of the hub.
             entry.active_at -= max(0.0, services.wall_clock() - entry.record.since)
         try:
-            await workers.run(layout.clear_temporary)
+            await workers.run(layout.clear_temporary, {entry.record.module_id for entry in directory.tracked()})
         except OSError as error:
             raise InvalidConfig(
                 f"data_dir = {str(layout.root)!r} can't be cleared of temporary files: {error}"

@@ -199,11 +199,12 @@ def test_erasing_leaves_nothing_and_counts_it(layout: Layout) -> None:
 
 
 def test_what_a_killed_hub_left_half_done_is_cleared(layout: Layout) -> None:
-    """Scratch and trash are emptied at a start; data and logs are not touched."""
+    """Scratch, trash and the logs of modules long gone are emptied at a start; data and other logs are not touched."""
     kept = furnish(layout, "kept")
     furnish(layout, "m")
     layout.discard("m")
-    layout.clear_temporary()
+    layout.clear_temporary({"kept"})
+    assert layout.remains("m") == []
     assert list(layout.scratch.iterdir()) == []
     assert list(layout.trash.iterdir()) == []
     assert [path for path in kept if path.exists()] == [path for path in kept if path != layout.scratch_of("kept")]
