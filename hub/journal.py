@@ -79,7 +79,7 @@ class Journal:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         # Encoded here: what can't be is its writer's defect, and must not end the thread of all.
-        rows = tuple((r.module_id, r.state.value, msgspec.json.encode(r) if r.tracked else None) for r in records)
+        rows = tuple((r.module_id, r.state.value, _encode(r) if r.tracked else None) for r in records)
         self._queue.put(_Write(rows, loop, done))
         await done
 
@@ -148,7 +148,7 @@ class Journal:
             for write in writes:
                 _store(connection, write.rows)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - this thread must not end: nobody would be answered any more
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             failure = JournalError(f"the journal {self._path} can't be written: {error}", hint="is the disk full?")
@@ -164,6 +164,15 @@ def _store(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, bytes 
             connection.execute("INSERT OR REPLACE INTO modules VALUES (?, ?, ?)", row)
         else:
             connection.execute("DELETE FROM modules WHERE module_id = ?", row[:1])
+
+
+def _encode(record: ModuleRecord) -> bytes:
+    try:
+        return msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        # A failure may quote a file's name, whose bytes need not be text.
+        error = str(record.last_error).encode(errors="backslashreplace").decode()
+        return msgspec.json.encode(msgspec.structs.replace(record, last_error=error))
 
 
 def _answer(done: asyncio.Future[None], failure: JournalError | None) -> None:
