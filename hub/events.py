@@ -59,9 +59,7 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "module.obliterated": EventSpec(
         _I, ("blobs", "versions", "bytes", "local_bytes", "duration_ms"), "Nothing of the module is left anywhere."
     ),
-    "operation.failed": EventSpec(
-        _W, ("operation", "error", "error_type", "duration_ms", "began"), "An operation failed."
-    ),
+    "operation.failed": EventSpec(_W, ("operation", "error", "error_type", "duration_ms"), "An operation failed."),
     "instance.started": EventSpec(_I, ("pid", "port", "duration_ms"), "A process became ready."),
     "instance.stopped": EventSpec(_I, ("pid", "exit_status", "clean", "duration_ms"), "A process was stopped."),
     "instance.hook_failed": EventSpec(_W, ("hook", "error"), "A hook of the kind failed; the operation goes on."),

@@ -8,14 +8,32 @@ from typing import Any
 from actors import Actor, Ref
 from hub import operations
 from hub.directory import Entry
-from hub.errors import HubClosed, InvalidState, KindMismatch, ModhubError, ModuleNotFound, OperationCancelled
+from hub.errors import (
+    HubClosed,
+    InvalidState,
+    JournalError,
+    KindMismatch,
+    ModhubError,
+    ModuleNotFound,
+    OperationCancelled,
+)
 from hub.instance import Instance
 from hub.lifecycle import Begin, Nothing, Outcome, Pending, Refuse, Request, State, decide
 from hub.messages import Deprovision, Hibernate, Obliterate, Provision, Wake, new_op_id
 from hub.operation import Operation, Phase, Status
 from hub.operations import Work
 from hub.operations.work import NO_PROCESS
-from hub.orders import ChildExited, FinishObliteration, KillHung, Recover, Release, Retire, SendHome
+from hub.orders import (
+    ChildExited,
+    FinishObliteration,
+    KillHung,
+    NotCarriedOut,
+    Order,
+    Recover,
+    Release,
+    Retire,
+    SendHome,
+)
 from hub.resolution import resolve_modules
 from hub.services import Services
 
@@ -66,8 +84,7 @@ class Module(Actor):
                 case Retire():
                     return await self._retire()
                 case Recover() | SendHome() | FinishObliteration():
-                    if message.decided.stale(self._entry) or self._services.closing:
-                        return None
+                    return await self._carry_out(message)
                 case _:
                     if self._services.closing:
                         raise HubClosed(
@@ -76,6 +93,24 @@ class Module(Actor):
             return await self._request(REQUESTS[type(message)], message)
         finally:
             self._release_if_done()
+
+    async def _carry_out(self, order: Order) -> Any:
+        if self._services.closing:
+            return None
+        try:
+            if not order.decided.stale(self._entry):
+                return await self._request(REQUESTS[type(order)], order)
+        except JournalError:
+            self._tell_watchdog()
+            raise
+        self._tell_watchdog()
+        return None
+
+    def _tell_watchdog(self) -> None:
+        """Say that an order changed nothing: no event tells the watchdog, and it would wait for one for ever."""
+        watchdog = self.system.get("watchdog")
+        if watchdog is not None:
+            watchdog.tell(NotCarriedOut(self._module_id))
 
     def on_queued(self, message: Any) -> None:
         """End a transfer that what now waits makes pointless."""
@@ -146,7 +181,6 @@ class Module(Actor):
 
     async def _operate(self, request: Request, op_id: str, effect: _Effect) -> Any:
         services, entry = self._services, self._entry
-        before = entry.record
         operation = Operation(op_id, self._module_id, request, services.clock)
         services.ledger.add(operation)
         entry.operation = operation
@@ -164,7 +198,6 @@ class Module(Actor):
                 error=str(error),
                 error_type=type(error).__name__,
                 duration_ms=round(operation.duration_s * 1000, 3),
-                began=entry.record is not before,
             )
             raise
         finally:

@@ -110,5 +110,12 @@ def module_of(cell: Ref[Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class NotCarriedOut(Message[None]):
+    """An order led to nothing, not even to an event: what it was for has to be decided anew."""
+
+    module_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class BeginClosing(SystemMessage[tuple[Ref[Any], ...]]):
     """Take no more operations; the reply is every module's cell that has to come to rest."""

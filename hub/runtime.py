@@ -157,7 +157,7 @@ class Runtime:
         self._actors = _Actors(registry, watchdog)
 
         def tell_watchdog(event: Event) -> None:
-            if event.name in _STATE_CHANGES or (event.name == "operation.failed" and not event.fields["began"]):
+            if event.name in _STATE_CHANGES:
                 with contextlib.suppress(pykka.ActorDeadError):
                     watchdog.tell(Observed(event))
 

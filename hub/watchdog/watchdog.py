@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ import msgspec
 
 from actors import Actor, Backoff, Message, Ref, Terminated, TimerHandle
 from hub.directory import Entry
+from hub.errors import JournalError, StopFailed
 from hub.events import Event
 from hub.lifecycle import Pending, State
 from hub.messages import new_op_id
-from hub.orders import Decided, FinishObliteration, Order, Recover, SendHome, Supervise, module_of
+from hub.orders import Decided, FinishObliteration, NotCarriedOut, Order, Recover, SendHome, Supervise, module_of
 from hub.policy import RestartPolicy, plan_recovery
 from hub.resolution import resolved
 from hub.services import Services
@@ -63,10 +65,14 @@ class Watchdog(Actor):
             case Due(order):
                 self._timers.pop(order.module_id, None)
                 return self._registry().tell(order)
+            case NotCarriedOut(module_id):
+                return None if module_id in self._timers else self._consider(module_id)
             case Supervise(cell):
                 return self.watch(cell)
             case Terminated(ref, "failed", error):
-                return self._park(module_of(ref), error)
+                # Another cell where a person's operation came first: it acts, and there is nothing to park.
+                known = self._services.cells.get(module_of(ref)) == ref
+                return self._park(module_of(ref), error) if known else None
             case Terminated():
                 return None
             case _:
@@ -151,9 +157,12 @@ class Watchdog(Actor):
         from_state = entry.record.state
         services.directory.put(record)
         instance, entry.instance = entry.instance, None
+        # Neither may end this actor, on which all others depend; at its next start the hub deals with what is left.
         if instance is not None:
-            await instance.kill()
-        await services.journal.write(record)
+            with suppress(StopFailed):
+                await instance.kill()
+        with suppress(JournalError):
+            await services.journal.write(record)
         services.bus.publish(
             "module.resolved", module_id, from_state=from_state.value, to_state=record.state.value, reason="parked"
         )

@@ -18,7 +18,6 @@ UNITLESS = {
         "pid",
         "modules",
         "on_exit",
-        "began",
         "stack",
         "command",
         "actor",

@@ -1,0 +1,106 @@
+"""The journal refuses a write now and then; nothing is forgotten because of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from backends import BackendUnavailable
+from hub import JournalError, ModuleNotFound, State
+from hub.journal import Journal
+from hub.record import ModuleRecord
+from tests.hub.conftest import MakeHub
+from tests.hub.faulty import faulty_backend
+from tests.hub.observer import Observer
+from tests.hub.tiny_client import get, put
+
+pytestmark = pytest.mark.e2e
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, chosen: Callable[[ModuleRecord], bool], times: int = 1) -> None:
+    """Let the journal refuse the next writes of records that are chosen, as a full disk does."""
+    write = Journal.write
+    left = times
+
+    async def refusing(self: Journal, *records: ModuleRecord) -> None:
+        nonlocal left
+        if left and any(map(chosen, records)):
+            left -= 1
+            raise JournalError("the journal can't be written: database or disk is full")
+        await write(self, *records)
+
+    monkeypatch.setattr(Journal, "write", refusing)
+
+
+def test_a_recovery_whose_intent_was_not_journalled_is_tried_again(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
+) -> None:
+    """A disk that is full for a moment does not leave a crashed module crashed for good."""
+    hub = make_hub()
+    info = hub.provision("m")
+    put(info, "k", "v")
+    refuse(monkeypatch, lambda record: record.state is State.RECOVERING)
+    assert info.pid is not None
+    os.kill(info.pid, signal.SIGKILL)
+    events.wait("module.transition", module_id="m", from_state="recovering", to_state="provisioned", timeout=10)
+    assert get(hub.module("m"), "k") == "v"
+
+
+def test_a_person_whose_operation_was_not_journalled_does_not_end_the_retries(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
+) -> None:
+    """The watchdog's next retry was decided on before that operation; it is decided anew, not dropped for good."""
+    faults = faulty_backend(monkeypatch)
+    hub = make_hub(retry_delay=0.3)
+    hub.provision("m")
+    faults.on("list", BackendUnavailable("down"))
+    faults.on("remains", BackendUnavailable("down"))
+    with pytest.raises(Exception, match="down"):
+        hub.obliterate("m")
+    refuse(monkeypatch, lambda record: record.state is State.OBLITERATING)
+    with pytest.raises(JournalError):
+        hub.obliterate("m")
+    faults.clear()
+    events.wait("module.obliterated", module_id="m", timeout=10)
+    with pytest.raises(ModuleNotFound):
+        hub.module("m")
+
+
+def test_an_exit_that_could_not_be_journalled_stays_that_modules_own_trouble(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
+) -> None:
+    """A journal that refuses one module for long parks it; others that wait for their retry are not forgotten."""
+    hub = make_hub(restart_delay=5.0, restart_delay_max=5.0)
+    other, info = hub.provision("other"), hub.provision("m")
+    assert other.pid is not None
+    assert info.pid is not None
+    os.kill(other.pid, signal.SIGKILL)
+    events.wait("module.transition", module_id="other", from_state="recovering", to_state="provisioned")
+    pid = hub.module("other").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    events.wait("module.restart.scheduled", module_id="other", count=2)
+    refuse(monkeypatch, lambda record: record.module_id == "m", times=6)
+    os.kill(info.pid, signal.SIGKILL)
+    events.wait("module.parked", module_id="m", timeout=20)
+    assert hub.module("m").state is State.CRASHED
+    events.wait(
+        "module.transition", module_id="other", from_state="recovering", to_state="provisioned", count=2, timeout=20
+    )
+
+
+def test_text_that_is_no_unicode_does_not_end_the_journal(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure whose message holds a file name's raw bytes is refused or stored; the hub goes on either way."""
+    faults = faulty_backend(monkeypatch)
+    hub = make_hub(retry_delay=60.0)
+    put(hub.provision("m"), "k", "v")
+    faults.on("put", BackendUnavailable("can't read caf\udce9"))
+    with pytest.raises(Exception, match="caf"):
+        hub.deprovision("m", timeout=5)
+    faults.clear()
+    assert hub.provision("other", timeout=5).state is State.PROVISIONED
+    hub.deprovision("m", timeout=5)
+    assert get(hub.provision("m"), "k") == "v"
