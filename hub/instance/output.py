@@ -36,12 +36,19 @@ def rotate(path: Path, max_bytes: int) -> bool:
 
     Returns:
         Whether it was.
+
+    Raises:
+        OSError: the disk refused, or the log was erased meanwhile.
     """
     if size(path) < max_bytes:
         return False
-    shutil.copyfile(path, rotated(path))
-    # What is written between copy and truncation is lost; the writer's O_APPEND goes on at the new end.
-    os.truncate(path, 0)
+    try:
+        shutil.copyfile(path, rotated(path))
+        # What is written between copy and truncation is lost; the writer's O_APPEND goes on at the new end.
+        os.truncate(path, 0)
+    finally:
+        if not os.path.lexists(path):  # erased meanwhile: no generation of it may stay
+            rotated(path).unlink(missing_ok=True)
     return True
 
 
