@@ -19,7 +19,7 @@ import pykka
 from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
 from hub.config import HubConfig
 from hub.directory import Directory
-from hub.errors import InvalidConfig, ModhubError
+from hub.errors import InvalidConfig, ModhubError, StopFailed
 from hub.events import Event, EventBus
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
@@ -178,9 +178,12 @@ class Runtime:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ModhubError | pykka.ActorDeadError):
                 _log.error("a module did not come to rest", exc_info=outcome)
         # What is left has a defect, or a process that would not go: nothing outlives the hub.
-        for entry in self._services.directory.tracked():
+        for entry in list(self._services.directory.tracked()):
             if entry.instance is not None:
-                await entry.instance.kill()
+                try:
+                    await entry.instance.kill()
+                except StopFailed:
+                    _log.exception("a process of module %s does not end", entry.record.module_id)
                 entry.instance = None
 
     def _report_stall(self, stalled_s: float, stack: str) -> None:

@@ -198,13 +198,12 @@ class LocalRunner:
         raise AssertionError("unreachable")
 
     async def _start_on(self, port: int, spec: InstanceSpec, on_exit: OnExit) -> Instance:
-        instance = LocalInstance(spec, port, self._hub_id, self._workers)
-
         def exited() -> None:
             self._ports.release(port)
             on_exit(instance)
 
         try:
+            instance = LocalInstance(spec, port, self._hub_id, self._workers)
             instance.launch(exited)
         except BaseException:
             self._ports.release(port)

@@ -21,9 +21,16 @@ async def hibernate(work: Work, *, force: bool = False, reason: str = "hibernate
 
     Raises:
         HibernateFailed: it did not stop cleanly; the module is still provisioned.
+        StopFailed: not even SIGKILL ended it; the module is still provisioned.
     """
     await work.begin(State.HIBERNATING, reason)
-    if not await work.stop_instance(force=force):
+    try:
+        stopped = await work.stop_instance(force=force)
+    except ModhubError as error:
+        # If it ended after all, its exit is waiting and makes the module crashed.
+        await work.advance(Outcome.FAILED, "failed", last_error=str(error))
+        raise
+    if not stopped:
         message = f"the process of module {work.module_id!r} did not stop within its stop_timeout"
         await work.advance(Outcome.FAILED, "not_stopped", last_error=message)
         raise HibernateFailed(message, hint="the module stays provisioned; deprovision stops it by force")
