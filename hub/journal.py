@@ -84,9 +84,10 @@ class Journal:
         await done
 
     def close(self) -> None:
-        """Finish what is queued, close the file, join the thread. Blocks."""
-        self._queue.put(None)
-        self._thread.join()
+        """Finish what is queued, close the file, join the thread. Blocks. Nothing happens where it was not opened."""
+        if self._thread.ident is not None:
+            self._queue.put(None)
+            self._thread.join()
 
     def _run(self) -> None:
         try:

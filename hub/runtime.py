@@ -105,11 +105,12 @@ class Runtime:
         workers = Workers(transfers=config.max_transfers)
         self._stack.push_async_callback(_off_loop, workers.close)
         await workers.run(layout.make)
-        await workers.run(layout.lock)
+        # How each is undone comes first: a host that is cancelled here gets the cancellation when the thread has ended.
         self._stack.callback(layout.unlock)
+        await workers.run(layout.lock)
         journal = Journal(layout.journal)
-        records = await workers.run(journal.open)
         self._stack.push_async_callback(_off_loop, journal.close)
+        records = await workers.run(journal.open)
 
         loop = asyncio.get_running_loop()
         directory = Directory(layout, loop.time)
