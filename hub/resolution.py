@@ -67,7 +67,7 @@ async def resolve_modules(services: Services, records: Iterable[ModuleRecord]) -
             )
         services.directory.drop(after.module_id)
     for module_id in gone:
-        await services.workers.run(services.layout.erase, module_id)
+        await services.workers.erase(services.layout.erase, module_id)
 
 
 def _discard_all(services: Services, module_ids: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Worker threads for blocking work, owned by one hub and joined when it ends.
 
-Two pools: transfers may take minutes and are bounded for the whole hub; short file work must never queue behind them.
+Three pools: transfers may take minutes and are bounded for the whole hub; deleting a large tree takes long, too; short
+file work, on which each start of a process waits, must never queue behind either.
 anyio's worker threads were weighed: they outlive the hub on its host's loop, and nobody joins them.
 """
 
@@ -18,6 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FILE_WORKERS = 4
+_ERASERS = 2
 
 
 class Workers:
@@ -25,11 +27,16 @@ class Workers:
 
     def __init__(self, *, transfers: int) -> None:
         self._files = ThreadPoolExecutor(_FILE_WORKERS, thread_name_prefix="modhub-files")
+        self._erasers = ThreadPoolExecutor(_ERASERS, thread_name_prefix="modhub-erase")
         self._transfers = ThreadPoolExecutor(transfers, thread_name_prefix="modhub-transfer")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run short blocking work. When the caller is cancelled, it still ends before this returns."""
         return await _finish(self._files.submit(function, *args, **kwargs))
+
+    async def erase(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the deletion of a tree. When the caller is cancelled, it still ends before this returns."""
+        return await _finish(self._erasers.submit(function, *args, **kwargs))
 
     async def transfer(self, operation: Operation, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a transfer, which looks at `operation.cancelled`; it has ended when this returns, however it returns.
@@ -53,6 +60,7 @@ class Workers:
     def close(self) -> None:
         """Join all threads. Blocks until running work has ended."""
         self._files.shutdown(wait=True)
+        self._erasers.shutdown(wait=True)
         self._transfers.shutdown(wait=True)
 
 

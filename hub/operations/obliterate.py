@@ -51,7 +51,7 @@ async def obliterate(work: Work) -> Obliterated:
 async def _erase_locally(work: Work) -> int:
     layout = work.services.layout
     try:
-        local_bytes = await work.services.workers.run(layout.erase, work.module_id)
+        local_bytes = await work.services.workers.erase(layout.erase, work.module_id)
         left = await work.services.workers.run(layout.remains, work.module_id)
     except OSError as error:
         raise LocalDataError(f"local data of module {work.module_id!r} can't be deleted: {error}") from error

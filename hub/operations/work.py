@@ -223,7 +223,7 @@ class Work:
         A failure is left to the next start of the hub, which empties the trash: the operation itself is done.
         """
         with suppress(OSError):
-            await self.services.workers.run(self.services.layout.erase, self.module_id)
+            await self.services.workers.erase(self.services.layout.erase, self.module_id)
 
 
 def as_asked(work: Work, error: ModhubError) -> ModhubError:
