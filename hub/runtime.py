@@ -128,8 +128,7 @@ class Runtime:
             starts=anyio.CapacityLimiter(config.max_starts),
             clock=loop.time,
         )
-        for pid, command in await workers.run(kill_leftovers, journal.hub_id):
-            self._bus.publish("hub.orphan_killed", pid=pid, command=command)
+        await self._sweep_processes(services)
         await resolve_modules(services, records)
         for entry in directory.tracked():
             # Idle times go on over a restart of the hub.
@@ -186,6 +185,15 @@ class Runtime:
                 except StopFailed:
                     _log.exception("a process of module %s does not end", entry.record.module_id)
                 entry.instance = None
+        # And what left its process group: a daemon that a server started, and that no signal to the group reaches.
+        try:
+            await self._sweep_processes(self._services)
+        except StopFailed:
+            _log.exception("processes of modules do not end")
+
+    async def _sweep_processes(self, services: Services) -> None:
+        for pid, command in await services.workers.run(kill_leftovers, services.journal.hub_id):
+            self._bus.publish("hub.orphan_killed", pid=pid, command=command)
 
     def _report_stall(self, stalled_s: float, stack: str) -> None:
         self._bus.publish_from_thread("hub.loop_stalled", stalled_ms=round(stalled_s * 1000), stack=stack)

@@ -199,7 +199,7 @@ def kill_leftovers(hub_id: str) -> list[tuple[int, str]]:
             return list(killed.items())
         if time.monotonic() > deadline:
             raise StopFailed(
-                f"processes {found} of an earlier run do not end on SIGKILL",
+                f"processes {found} do not end on SIGKILL",
                 hint="they hang in the kernel: look at their disk or network file system",
             )
         for pid in found:
