@@ -109,8 +109,6 @@ class Watchdog(Actor):
         crashes = self._crashes.setdefault(module_id, [])
         now = self._services.clock()
         plan = plan_recovery(self._policy, crashes, now)
-        crashes.append(now)
-        del crashes[: -self._policy.limit - 1]
         if plan.spent:
             crashes.clear()
             bus.publish(
@@ -119,6 +117,9 @@ class Watchdog(Actor):
             delay = 0.0
         else:
             delay = self._restarts.delay(plan.attempt + 1, random.random)
+            # From when on it may be up again: the time that it waits in `crashed` is no stable time.
+            crashes.append(now + delay)
+            del crashes[: -self._policy.limit - 1]
             bus.publish(
                 "module.restart.scheduled", module_id, delay_ms=round(delay * 1000, 3), attempt=plan.attempt + 1
             )
