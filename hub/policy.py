@@ -32,28 +32,37 @@ class Recovery:
     attempt: int
 
 
-def plan_recovery(policy: RestartPolicy, crashes: Sequence[float], now: float) -> Recovery:
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A crash, or a recovery that failed.
+
+    Attributes:
+        at: its monotonic time, seconds.
+        up_s: seconds that the module had been provisioned before it; 0 where it had not come up.
+    """
+
+    at: float
+    up_s: float
+
+
+def plan_recovery(policy: RestartPolicy, earlier: Sequence[Crash], crash: Crash) -> Recovery:
     """Decide on a crash.
 
     Args:
         policy: the restart policy.
-        crashes: monotonic times of the earlier crashes of the module, oldest first.
-        now: monotonic time of this crash.
+        earlier: the earlier crashes of the module, oldest first.
+        crash: this one.
 
     Returns:
         The recovery. `attempt` counts from 0 and starts anew after a stable time.
     """
-    recent = [t for t in crashes if now - t < policy.period_s]
+    recent = [c for c in earlier if crash.at - c.at < policy.period_s]
     if len(recent) >= policy.limit:
         return Recovery(spent=True, attempt=len(recent))
-    attempt = 0
-    later = now
-    for crash in reversed(recent):
-        if later - crash >= policy.stable_after_s:
-            break
-        attempt += 1
-        later = crash
-    return Recovery(spent=False, attempt=attempt)
+    # Only time up is stable: neither what was waited in `crashed` nor what a start took counts.
+    backwards = (crash, *reversed(recent))
+    stable = next((n for n, c in enumerate(backwards) if c.up_s >= policy.stable_after_s), len(recent))
+    return Recovery(spent=False, attempt=min(stable, len(recent)))
 
 
 @dataclass(frozen=True, slots=True)

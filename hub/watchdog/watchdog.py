@@ -16,7 +16,7 @@ from hub.events import Event
 from hub.lifecycle import Pending, State
 from hub.messages import new_op_id
 from hub.orders import Decided, FinishObliteration, NotCarriedOut, Order, Recover, SendHome, Supervise, module_of
-from hub.policy import RestartPolicy, plan_recovery
+from hub.policy import Crash, RestartPolicy, plan_recovery
 from hub.resolution import resolved
 from hub.services import Services
 
@@ -47,7 +47,8 @@ class Watchdog(Actor):
         self._policy = RestartPolicy(config.restart_limit, config.restart_period, config.stable_after)
         self._restarts = Backoff(base_s=config.restart_delay, max_s=config.restart_delay_max)
         self._retries = Backoff(first_s=config.retry_delay, base_s=2 * config.retry_delay, max_s=config.retry_delay_max)
-        self._crashes: dict[str, list[float]] = {}
+        self._crashes: dict[str, list[Crash]] = {}
+        self._up_since: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
         self._timers: dict[str, TimerHandle] = {}
 
@@ -89,8 +90,8 @@ class Watchdog(Actor):
             timer.cancel()
         entry = self._services.directory.find(module_id)
         if entry is None or not entry.tracked:
-            self._crashes.pop(module_id, None)
-            self._attempts.pop(module_id, None)
+            for memory in (self._crashes, self._attempts, self._up_since):
+                memory.pop(module_id, None)
             return
         record = entry.record
         if not record.state.stable or record.parked:
@@ -103,12 +104,15 @@ class Watchdog(Actor):
             self._recover(entry)
         else:
             self._attempts.pop(module_id, None)
+            if record.state is State.PROVISIONED:
+                self._up_since.setdefault(module_id, self._services.clock())
 
     def _recover(self, entry: Entry) -> None:
         module_id, bus = entry.record.module_id, self._services.bus
         crashes = self._crashes.setdefault(module_id, [])
         now = self._services.clock()
-        plan = plan_recovery(self._policy, crashes, now)
+        crash = Crash(now, now - self._up_since.pop(module_id, now))
+        plan = plan_recovery(self._policy, crashes, crash)
         if plan.spent:
             crashes.clear()
             bus.publish(
@@ -117,8 +121,7 @@ class Watchdog(Actor):
             delay = 0.0
         else:
             delay = self._restarts.delay(plan.attempt + 1, random.random)
-            # From when on it may be up again: the time that it waits in `crashed` is no stable time.
-            crashes.append(now + delay)
+            crashes.append(crash)
             del crashes[: -self._policy.limit - 1]
             bus.publish(
                 "module.restart.scheduled", module_id, delay_ms=round(delay * 1000, 3), attempt=plan.attempt + 1

@@ -1,13 +1,15 @@
 """The watchdog's decisions: restart budget, idleness, and what an interrupted module becomes."""
 
 import itertools
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.lifecycle import Pending, State
-from hub.policy import IdlePolicy, Recovery, RestartPolicy, is_idle, plan_recovery, resolve
+from hub.policy import Crash, IdlePolicy, Recovery, RestartPolicy, is_idle, plan_recovery, resolve
 from hub.record import ModuleRecord
 
 POLICY = RestartPolicy(limit=3, period_s=60.0, stable_after_s=10.0)
@@ -18,6 +20,12 @@ POLICIES = st.builds(
     period_s=st.floats(0, 200, allow_nan=False),
     stable_after_s=st.floats(0, 100, allow_nan=False),
 )
+
+
+def plan(policy: RestartPolicy, times: Sequence[float], now: float) -> Recovery:
+    """Plan for a module that came up again at once after each crash."""
+    crashes = [Crash(at, at - before) for before, at in pairwise((times[0] if times else now, *times, now))]
+    return plan_recovery(policy, crashes[:-1], crashes[-1])
 
 
 @pytest.mark.parametrize(
@@ -35,12 +43,12 @@ POLICIES = st.builds(
 )
 def test_a_crash_is_planned_for(crashes: list[float], now: float, expected: Recovery) -> None:
     """The budget counts a sliding window, the backoff a series without a stable time in it."""
-    assert plan_recovery(POLICY, crashes, now) == expected
+    assert plan(POLICY, crashes, now) == expected
 
 
 def test_a_limit_of_zero_recovers_nothing() -> None:
     """With no budget the first crash spends it."""
-    assert plan_recovery(RestartPolicy(limit=0), [], 0.0).spent
+    assert plan(RestartPolicy(limit=0), [], 0.0).spent
 
 
 @given(policy=POLICIES, moments=MOMENTS)
@@ -48,7 +56,7 @@ def test_no_window_sees_more_recoveries_than_the_limit(policy: RestartPolicy, mo
     """Whatever the crashes, no period of the policy's length contains more recoveries than its limit."""
     recovered: list[float] = []
     for number, now in enumerate(moments):
-        if not plan_recovery(policy, moments[:number], now).spent:
+        if not plan(policy, moments[:number], now).spent:
             recovered.append(now)
     for start in recovered:
         assert sum(1 for t in recovered if 0 <= t - start < policy.period_s) <= policy.limit
@@ -58,10 +66,19 @@ def test_no_window_sees_more_recoveries_than_the_limit(policy: RestartPolicy, mo
 def test_a_stable_time_starts_the_backoff_anew(policy: RestartPolicy, moments: list[float], gap: float) -> None:
     """After a stable time without a crash, a recovery that is still allowed is number 0 of its series."""
     now = (moments[-1] if moments else 0.0) + policy.stable_after_s + gap
-    plan = plan_recovery(policy, moments, now)
+    recovery = plan(policy, moments, now)
     # Subtraction may lose the last bit of the sum above: judge by what the policy sees.
-    if not plan.spent and (not moments or now - moments[-1] >= policy.stable_after_s):
-        assert plan.attempt == 0
+    if not recovery.spent and (not moments or now - moments[-1] >= policy.stable_after_s):
+        assert recovery.attempt == 0
+
+
+@given(waits=st.lists(st.floats(0, 1000, allow_nan=False), max_size=10))
+def test_time_that_is_not_up_is_never_stable(waits: list[float]) -> None:
+    """However long a module waits in `crashed` or takes to start, attempts that fail climb one at a time."""
+    policy = RestartPolicy(limit=100, period_s=1e9, stable_after_s=10.0)
+    failed = [Crash(at, up_s=0.0) for at in accumulate(waits)]
+    now = Crash(sum(waits) + 1, up_s=0.0)
+    assert plan_recovery(policy, failed, now).attempt == len(failed)
 
 
 @given(limit=st.integers(1, 20), interval=st.floats(0.001, 1))
@@ -69,9 +86,9 @@ def test_a_crash_loop_climbs_one_attempt_at_a_time_until_the_budget_is_spent(lim
     """Crashes in quick succession get attempts 0, 1, 2, ... and exactly `limit` recoveries."""
     policy = RestartPolicy(limit=limit, period_s=1000.0, stable_after_s=10.0)
     crashes = [n * interval for n in range(limit + 1)]
-    plans = [plan_recovery(policy, crashes[:n], now) for n, now in enumerate(crashes)]
-    assert [plan.attempt for plan in plans] == list(range(limit + 1))
-    assert [plan.spent for plan in plans] == [False] * limit + [True]
+    plans = [plan(policy, crashes[:n], now) for n, now in enumerate(crashes)]
+    assert [p.attempt for p in plans] == list(range(limit + 1))
+    assert [p.spent for p in plans] == [False] * limit + [True]
 
 
 IDLE = IdlePolicy(provisioned_s=100.0, hibernated_s=200.0)
