@@ -16,6 +16,7 @@ from hub.errors import (
     ModhubError,
     ModuleNotFound,
     OperationCancelled,
+    StopFailed,
 )
 from hub.instance import Instance
 from hub.lifecycle import Begin, Nothing, Outcome, Pending, Refuse, Request, State, decide
@@ -236,6 +237,10 @@ class Module(Actor):
             exit_status=instance.exit_status,
             output=instance.last_output(),
         )
+        try:
+            await instance.kill()  # what it started and left behind must be gone before another one writes its data
+        except StopFailed as error:
+            text = f"{text}; {error}"
         work = self._work_outside_operation(Request.RECOVER)
         await work.advance(Outcome.EXITED, "process_exited", last_error=f"its process ended with {text}", **NO_PROCESS)
         entry.instance = None

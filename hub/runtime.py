@@ -23,7 +23,7 @@ from hub.errors import InvalidConfig, ModhubError, StopFailed
 from hub.events import Event, EventBus
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
-from hub.instance.process import kill_leftovers
+from hub.instance.process import MARKER, kill_marked
 from hub.journal import Journal
 from hub.layout import Layout
 from hub.operation import Ledger, Phase
@@ -192,7 +192,7 @@ class Runtime:
             _log.exception("processes of modules do not end")
 
     async def _sweep_processes(self, services: Services) -> None:
-        for pid, command in await services.workers.run(kill_leftovers, services.journal.hub_id):
+        for pid, command in await services.workers.run(kill_marked, MARKER, services.journal.hub_id):
             self._bus.publish("hub.orphan_killed", pid=pid, command=command)
 
     def _report_stall(self, stalled_s: float, stack: str) -> None:

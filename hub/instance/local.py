@@ -16,7 +16,7 @@ from hub.instance import output, procfs
 from hub.instance.kind import render
 from hub.instance.ports import LOOPBACK, PortAllocator, is_free
 from hub.instance.probe import http_request, make_probe
-from hub.instance.process import Process, child_environment, spawn
+from hub.instance.process import DATA_MARKER, Process, child_environment, kill_marked, spawn
 from hub.instance.protocol import Instance, InstanceSpec, OnExit, Stopped
 from hub.workers import Workers
 
@@ -165,14 +165,15 @@ class LocalInstance:
                 await self._process.exited.wait()
         except TimeoutError:
             if force:
-                await self._process.kill()
+                await self.kill()
             return Stopped(clean=False, exit_status=self.exit_status)
-        await self._process.kill()  # what it had started and left behind
+        await self.kill()  # what it had started and left behind
         return Stopped(clean=True, exit_status=self.exit_status)
 
     async def kill(self) -> None:
-        """End it at once, with all that it started."""
+        """End it at once, with all that it started, in its process group or not: nothing may still write its data."""
         await self._process.kill()
+        await self._workers.run(kill_marked, DATA_MARKER, str(self._spec.data_dir))
 
 
 class LocalRunner:

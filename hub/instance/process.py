@@ -21,6 +21,8 @@ if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):  # pragma: no co
 
 # Every process that a hub starts, and what they start, carries the hub's id: what survived a killed hub is found by it.
 MARKER = "_MODHUB_INSTANCE_OF"
+# And its data directory: what left the process group of one server (a daemon, a session of its own) is found by that.
+DATA_MARKER = "_MODHUB_DATA_DIR"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KILL_TIMEOUT_S = 10.0
 _GROUP_POLL_S = 0.002
@@ -30,8 +32,8 @@ def child_environment(hub_id: str, home: Path, extra: Mapping[str, str]) -> dict
     """Build a child's environment: nothing of the host's but `PATH`, so none of its secrets leak.
 
     Args:
-        hub_id: id of the hub, for the marker.
-        home: directory for `HOME`.
+        hub_id: id of the hub, for its marker.
+        home: the data directory: for `HOME`, and the other marker.
         extra: the kind's own variables, which win.
 
     Returns:
@@ -43,6 +45,7 @@ def child_environment(hub_id: str, home: Path, extra: Mapping[str, str]) -> dict
         "LANG": "C.UTF-8",
         **extra,
         MARKER: hub_id,
+        DATA_MARKER: str(home),
     }
 
 
@@ -177,11 +180,12 @@ def spawn(
         ) from error
 
 
-def kill_leftovers(hub_id: str) -> list[tuple[int, str]]:
-    """Kill what an earlier run of a hub left behind: processes that carry its marker, wherever they moved to.
+def kill_marked(marker: str, value: str) -> list[tuple[int, str]]:
+    """Kill what a server or an earlier run of a hub left behind, wherever it moved to.
 
     Args:
-        hub_id: id of the hub.
+        marker: `MARKER` or `DATA_MARKER`.
+        value: what it stands at in the environment of whom to kill.
 
     Returns:
         Process id and command line of each process killed.
@@ -189,7 +193,7 @@ def kill_leftovers(hub_id: str) -> list[tuple[int, str]]:
     Raises:
         StopFailed: the kernel does not end one.
     """
-    variable = f"{MARKER}={hub_id}".encode()
+    variable = f"{marker}={value}".encode()
     killed: dict[int, str] = {}
     deadline = time.monotonic() + _KILL_TIMEOUT_S
     while True:

@@ -13,7 +13,7 @@ import pytest
 
 from hub.errors import StartFailed
 from hub.instance import output, procfs
-from hub.instance.process import MARKER, child_environment, kill_leftovers, spawn
+from hub.instance.process import DATA_MARKER, MARKER, child_environment, kill_marked, spawn
 from tests.hub.instance.support import PATIENCE_S, Signals, gone, shell
 
 # Tells its process id, ignores SIGTERM and waits: it has to be killed.
@@ -37,7 +37,14 @@ def test_a_childs_environment_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PATH", "/host/bin")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     built = child_environment("id", tmp_path, {"LANG": "C", "TENANT": "m", MARKER: "forged"})
-    assert built == {"PATH": "/host/bin", "HOME": str(tmp_path), "LANG": "C", "TENANT": "m", MARKER: "id"}
+    assert built == {
+        "PATH": "/host/bin",
+        "HOME": str(tmp_path),
+        "LANG": "C",
+        "TENANT": "m",
+        MARKER: "id",
+        DATA_MARKER: str(tmp_path),
+    }
 
 
 def test_a_host_without_a_path_has_a_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -223,11 +230,11 @@ def test_what_outlived_a_hub_is_found_wherever_it_went(tmp_path: Path, signals: 
     (orphan,) = [
         pid for pid in family if (stat := procfs.read_stat(pid)) and stat.group != leader and stat.state != "Z"
     ]
-    killed = kill_leftovers(hub_id)
+    killed = kill_marked(MARKER, hub_id)
     assert orphan in [pid for pid, _ in killed]
     assert all("sh" in command or "sleep" in command for _, command in killed)
     assert gone(orphan)
-    assert kill_leftovers(hub_id) == []
+    assert kill_marked(MARKER, hub_id) == []
 
 
 def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals) -> None:
@@ -239,7 +246,7 @@ def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals
         others = [shell(script, signals.path, folder=tmp_path, hub_id=i) for i in (f"{hub_id}0", hub_id[:-1])]
         for _ in others:
             await signals.line()
-        assert kill_leftovers(hub_id) == []
+        assert kill_marked(MARKER, hub_id) == []
         for other in others:
             assert procfs.read_stat(other.pid) is not None
             assert other.exit_status is None
@@ -254,7 +261,7 @@ def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals
 def test_a_hub_that_carries_its_own_marker_does_not_kill_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that sweeps is spared."""
     hub_id = uuid.uuid4().hex
-    program = f"from hub.instance.process import kill_leftovers; print(kill_leftovers({hub_id!r}))"
+    program = f"from hub.instance.process import MARKER, kill_marked; print(kill_marked(MARKER, {hub_id!r}))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, MARKER: hub_id},
