@@ -19,7 +19,7 @@ import pykka
 from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
 from hub.config import HubConfig
 from hub.directory import Directory
-from hub.errors import InvalidConfig, ModhubError, StopFailed
+from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
 from hub.events import Event, EventBus
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
@@ -76,9 +76,11 @@ class Runtime:
         started = time.monotonic()
         try:
             modules = await self._start()
-        except BaseException:
+        except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await self._stack.aclose()
+            if isinstance(error, OSError) and not isinstance(error, ModhubError):
+                raise LocalDataError(f"the hub can't start on {self._config.data_dir}: {error}") from error
             raise
         duration_ms = round((time.monotonic() - started) * 1000, 3)
         self._bus.publish("hub.started", pid=os.getpid(), modules=modules, duration_ms=duration_ms)
@@ -90,13 +92,25 @@ class Runtime:
         del kind, error, trace
         started = time.monotonic()
         self._bus.publish("hub.stopping", on_exit=self._config.on_exit)
-        # A host that is being cancelled still wants its tenants' servers to stop in good order.
-        with anyio.CancelScope(shield=True):
+        # In a task of its own: a host that is being cancelled, however often, still wants its tenants' servers to stop
+        # in good order. anyio's shield holds off its own scopes' cancellation, not a task's.
+        ending = asyncio.create_task(self._end(), name="modhub-end")
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
             try:
-                await self._retire()
-            finally:
-                await self._stack.aclose()
+                await asyncio.wait([ending])
+            except asyncio.CancelledError as cancellation:
+                cancelled = cancellation
+        ending.result()
+        if cancelled is not None:
+            raise cancelled
         self._bus.publish("hub.stopped", duration_ms=round((time.monotonic() - started) * 1000, 3))
+
+    async def _end(self) -> None:
+        try:
+            await self._retire()
+        finally:
+            await self._stack.aclose()
 
     async def _start(self) -> int:
         """Start everything; each step leaves on the stack how it is undone. Returns the number of modules."""

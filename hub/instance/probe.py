@@ -1,4 +1,4 @@
-"""Probes: does the process answer, and is it the right one?"""
+"""Probes: does the process answer? What fails on our own side (no descriptor is left) says nothing of it: an `OSError`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def tcp_answers(port: int) -> bool:
             # Ends with an orderly close: a reset would save a TIME_WAIT, and has been seen to end naive servers.
             # Not through streams or anyio.connect_tcp: this runs every millisecond while a server starts.
             await asyncio.get_running_loop().sock_connect(connection, (LOOPBACK, port))
-        except OSError:
+        except ConnectionError:
             return False
         return True
 
@@ -44,7 +44,7 @@ async def http_request(port: int, path: str, method: str = "GET") -> int | None:
     """
     try:
         reader, writer = await asyncio.open_connection(LOOPBACK, port, limit=_MAX_STATUS_LINE)
-    except OSError:
+    except ConnectionError:
         return None
     try:
         request = (

@@ -32,7 +32,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
             raise OperationCancelled(f"provision of module {work.module_id!r}: the hub closes")
         work.check_wanted(Request.DEPROVISION, Request.OBLITERATE)
         if kept:
-            await _check_conflict(work)
+            await check_conflict(work)
         else:
             fetched = await work.services.transfers.fetch(work.operation, kind, work.services.config.default_kind)
             # From here on a process may write: should the hub die now, this data is not thrown away.
@@ -45,7 +45,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
     return work.services.directory.describe(work.entry)
 
 
-async def _check_conflict(work: Work) -> None:
+async def check_conflict(work: Work) -> None:
     """Refuse when the backend moved on; where it can't be asked, the local data is the newest that there is.
 
     A conflict that goes unseen here is caught by the conditional commit, before anything is overwritten.

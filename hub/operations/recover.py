@@ -6,6 +6,7 @@ from hub.errors import ModhubError
 from hub.info import ModuleInfo
 from hub.lifecycle import Outcome, Pending, State
 from hub.operations.deprovision import send_home
+from hub.operations.provision import check_conflict
 from hub.operations.work import NO_PROCESS, Work, as_asked, port_and_process
 
 
@@ -24,6 +25,8 @@ async def recover(work: Work) -> ModuleInfo:
     # Dirty again where a deprovision had committed the data and failed after that: a process is about to write.
     await work.begin(State.RECOVERING, "recover", restarts=work.record.restarts + 1, dirty=True)
     try:
+        if work.record.pending is Pending.DEPROVISION:
+            await check_conflict(work)
         # A deprovision that failed may have left it with a process that is going down.
         await work.stop_instance(force=True)
         instance = await work.start_instance()

@@ -60,6 +60,8 @@ class Liveness(Actor):
             try:
                 with anyio.move_on_after(config.live_timeout):
                     answered = await instance.probe()
+            except OSError:
+                return  # it could not be asked, which is no miss: servers must not die because we lack descriptors
             finally:
                 entry.probes -= 1
         if answered:

@@ -94,10 +94,12 @@ class Watchdog(Actor):
                 memory.pop(module_id, None)
             return
         record = entry.record
-        if not record.state.stable or record.parked:
+        if not record.state.stable:
             return
-        if record.pending is Pending.OBLITERATE:
+        if record.pending is Pending.OBLITERATE:  # parked or not: once begun, it is retried until it is complete
             self._retry(entry, FinishObliteration(module_id, Decided.on(entry), new_op_id()))
+        elif record.parked:
+            return
         elif record.pending is Pending.DEPROVISION or (record.state is State.UNPROVISIONED and record.dirty):
             self._retry(entry, SendHome(module_id, Decided.on(entry), new_op_id(), "retry"))
         elif record.state is State.CRASHED:

@@ -278,5 +278,7 @@ def test_data_that_another_hub_moved_on_is_a_conflict(make_hub: MakeHub, monkeyp
     assert (kept.state, kept.dirty) == (State.CRASHED, True)
     assert kept.data_dir is not None
     assert (kept.data_dir / "k").read_text() == "first"
+    with pytest.raises(DataConflict):
+        first.provision("m")
     assert get(second.provision("m"), "k") == "second"
     faults.clear()
