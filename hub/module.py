@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
+
 from actors import Actor, Ref
 from hub import operations
 from hub.directory import Entry
@@ -237,13 +239,25 @@ class Module(Actor):
             exit_status=instance.exit_status,
             output=instance.last_output(),
         )
-        try:
-            await instance.kill()  # what it started and left behind must be gone before another one writes its data
-        except StopFailed as error:
-            text = f"{text}; {error}"
         work = self._work_outside_operation(Request.RECOVER)
-        await work.advance(Outcome.EXITED, "process_exited", last_error=f"its process ended with {text}", **NO_PROCESS)
+        error = f"its process ended with {text}"
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._sweep, instance)
+            await work.advance(Outcome.EXITED, "process_exited", last_error=error, **NO_PROCESS)
         entry.instance = None
+
+    async def _sweep(self, instance: Instance) -> None:
+        """End what a crashed process started and left behind, before another one is started on its data."""
+        try:
+            await instance.kill()
+        except StopFailed as error:
+            self._services.bus.publish(
+                "operation.failed",
+                self._module_id,
+                operation="sweep",
+                error=str(error),
+                error_type=type(error).__name__,
+            )
 
     async def _kill_hung(self, epoch: int, misses: int) -> None:
         entry = self._entry

@@ -93,9 +93,10 @@ def hydrate(
                 raise
         finally:
             os.close(parent)
-    # Only a cache, and the data is in place: without it the next dehydration reads everything.
-    with contextlib.suppress(OSError):
-        stat_index.save(index, manifest, found)
+    if manifest is not None:
+        # Only a cache, and the data is in place: without it the next dehydration reads everything.
+        with contextlib.suppress(OSError):
+            stat_index.save(index, manifest, found)
     return result
 
 

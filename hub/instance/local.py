@@ -15,12 +15,12 @@ from hub.errors import StartFailed
 from hub.instance import output, procfs
 from hub.instance.kind import render
 from hub.instance.ports import LOOPBACK, PortAllocator, is_free
-from hub.instance.probe import http_request, make_probe
+from hub.instance.probe import http_request, make_probe, tcp_answers
 from hub.instance.process import DATA_MARKER, Process, child_environment, kill_marked, spawn
 from hub.instance.protocol import Instance, InstanceSpec, OnExit, Stopped
 from hub.workers import Workers
 
-_FIRST_POLL_S = 0.001
+_FIRST_POLL_S = 0.0005
 _LAST_POLL_S = 0.05
 _PORT_TRIES = 5
 _ERROR_LINES = 20
@@ -100,7 +100,12 @@ class LocalInstance:
         started = time.monotonic()
         try:
             async with asyncio.timeout(kind.start_timeout):
-                while not (await probe() and await self._is_ours()):
+                ours = False
+                # First whose port it is, then whether it answers: most servers listen long before they serve, so the
+                # look at whose it is costs the start nothing.
+                while (
+                    not (ours := ours or (await tcp_answers(self.port) and await self._is_ours())) or not await probe()
+                ):
                     # Never later than a twentieth of what the start took anyway.
                     poll = min(max(_FIRST_POLL_S, (time.monotonic() - started) / 20), _LAST_POLL_S)
                     with suppress(TimeoutError):

@@ -187,7 +187,7 @@ def sleepers(root: Path) -> None:
     journal.open()
     (root / "data").mkdir()
     records = [
-        ModuleRecord(f"h{number}", "store", State.HIBERNATED, dirty=True, base="1", port=7000 + number % 1000)
+        ModuleRecord(f"h{number}", "store", State.HIBERNATED, dirty=True, base="o/1", since=time.time())
         for number in range(SLEEPERS)
     ]
     asyncio.run(journal.write(*records))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,7 +73,10 @@ def test_two_hundred_stores_come_up_at_once_and_leave_nothing(
 
 
 async def seed(journal: Journal, count: int) -> None:
-    records = [ModuleRecord(f"h{n}", "store", State.HIBERNATED, dirty=True, base="o/1") for n in range(count)]
+    records = [
+        ModuleRecord(f"h{n}", "store", State.HIBERNATED, dirty=True, base="o/1", since=time.time())
+        for n in range(count)
+    ]
     await journal.write(*records)
 
 
