@@ -166,6 +166,9 @@ def spawn(
             start_new_session=True,
         )
     except OSError as error:
+        if not directory.is_dir():
+            hint = "restore it; or obliterate the module"
+            raise StartFailed(f"the data directory {directory} is not there any more", hint=hint) from error
         raise StartFailed(f"{command[0]!r} can't be started: {error.strerror}") from error
     finally:
         os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -116,6 +117,19 @@ def test_a_failed_wake_keeps_the_module_asleep_with_its_data(make_hub: MakeHub) 
     assert (asleep.state, asleep.dirty) == (State.HIBERNATED, True)
     assert asleep.data_dir is not None
     assert (asleep.data_dir / "used").read_text() == "v"
+
+
+def test_a_data_directory_that_somebody_deleted_is_named(make_hub: MakeHub) -> None:
+    """Without its data a module is not started as if it were new; it stays hibernated, and the error says why."""
+    hub = make_hub()
+    hub.provision("m")
+    asleep = hub.hibernate("m")
+    assert asleep.data_dir is not None
+    shutil.rmtree(asleep.data_dir)
+    with pytest.raises(WakeFailed, match="not there any more"):
+        hub.wake("m")
+    assert hub.module("m").state == State.HIBERNATED
+    assert hub.obliterate("m").remaining == 0
 
 
 BAD_PARAMETERS: dict[str, dict[str, Any]] = {

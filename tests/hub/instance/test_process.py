@@ -179,7 +179,7 @@ def test_a_program_that_cannot_be_run_is_named(command: str, tmp_path: Path) -> 
 
 def test_a_directory_that_is_gone_is_a_failed_start(tmp_path: Path) -> None:
     """Without its data directory the process is not started somewhere else."""
-    with pytest.raises(StartFailed, match="No such file or directory"):
+    with pytest.raises(StartFailed, match="not there any more"):
         spawn(["true"], environment=dict(os.environ), directory=tmp_path / "x", log=tmp_path / "log", on_exit=print)
 
 
