@@ -29,7 +29,7 @@ from hub.journal import Journal
 from hub.kinds import REDIS, STORE
 from hub.record import ModuleRecord
 
-ROUNDS = 15
+ROUNDS = 41
 FLEET = 200
 SLEEPERS = 10_000
 
