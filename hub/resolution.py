@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from hub.lifecycle import State
 from hub.policy import resolve
 from hub.record import ModuleRecord
 from hub.services import Services
@@ -43,7 +44,7 @@ async def resolve_modules(services: Services, records: Iterable[ModuleRecord]) -
     gone: list[str] = []
     for before in records:
         after = resolved(before, now)
-        if not after.tracked:
+        if not after.tracked and before.state is not State.UNPROVISIONED:
             gone.append(before.module_id)
         if after is before:
             services.directory.put(before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hub.errors import BackendError, LocalDataError, ModhubError, OperationCancelled
 from hub.info import ModuleInfo
 from hub.lifecycle import Outcome, Request, State
@@ -25,6 +27,8 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
     """
     kept = work.record.dirty
     fetched: Fetched | None = None
+    if not kept:
+        await _check_nothing_there(work)
     reason = "provision_of_dirty_data" if kept else "provision"
     await work.begin(State.PROVISIONING, reason, restarts=0, last_error=None)
     try:
@@ -43,6 +47,16 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         raise as_asked(work, error) from error.__cause__
     await work.advance(Outcome.READY, "ready", dirty=True, pending=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)
+
+
+async def _check_nothing_there(work: Work) -> None:
+    """Refuse, before anything is journalled, where there is data that no journal knows: an undo would delete it."""
+    data = work.services.layout.data(work.module_id)
+    if await work.services.workers.run(os.path.lexists, data):
+        raise LocalDataError(
+            f"module {work.module_id!r}: {data} is there, but the journal knows nothing of it",
+            hint="was the journal lost or replaced? restore it, or move the directory away",
+        )
 
 
 async def check_conflict(work: Work) -> None:

@@ -132,6 +132,22 @@ def test_a_data_directory_that_somebody_deleted_is_named(make_hub: MakeHub) -> N
     assert hub.obliterate("m").remaining == 0
 
 
+def test_data_that_the_journal_does_not_know_is_not_touched(make_hub: MakeHub, tmp_path: Path) -> None:
+    """After the loss of the journal, a provision refuses to go on beside the old data, and deletes nothing of it."""
+    hub = make_hub()
+    put(hub.provision("m"), "k", "v")
+    hub.close()
+    for path in (tmp_path / "data").glob("journal*"):
+        path.unlink()
+    again = make_hub()
+    before = snapshot(tmp_path / "data" / "modules")
+    with pytest.raises(LocalDataError, match="journal"):
+        again.provision("m")
+    assert snapshot(tmp_path / "data" / "modules") == before
+    assert before["m/data/k"] == b"v"
+    assert again.modules() == ()
+
+
 BAD_PARAMETERS: dict[str, dict[str, Any]] = {
     "ports": {"ports": (70000, 80000)},
     "backend": {"backend": "ftp://host/path"},
