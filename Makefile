@@ -89,7 +89,7 @@ $(STAMPS)/run: $(STAMPS)/venv pyproject.toml
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/venv pyproject.toml
-	@$(PIP_INSTALL) --group test -e .
+	@$(PIP_INSTALL) --group test -e '.[all]'
 	@touch $@ $(STAMPS)/run
 
 $(STAMPS)/lint $(STAMPS)/docs $(STAMPS)/build: $(STAMPS)/%: $(STAMPS)/test

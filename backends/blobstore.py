@@ -177,12 +177,18 @@ class BlobStore(Protocol):
         """
         ...
 
-    def purge(self, prefix: str, *, keep: str) -> Purged:
+    def purge(self, prefix: str, *, keep: str, guard: Guard | None = None) -> Purged:
         """Remove everything below a prefix for good: objects, all their versions, markers, unfinished uploads.
 
         Args:
             prefix: What to empty; not the whole store.
             keep: Key of the one object whose current version stays.
+            guard: Remove only while this holds. A store that can't check it atomically checks it between each listing
+                and the removal of what that listing found, so that nothing is removed that was written after the
+                guard broke.
+
+        Raises:
+            PreconditionFailed: The guard did not hold; some may have been removed before.
         """
         ...
 

@@ -228,6 +228,15 @@ class BlobStoreConformance:
             store.expunge("m/head", if_match=etag)
         assert store.get("n/head")[0] == b"12345"
 
+    def test_guarded_purge(self, store: BlobStore) -> None:
+        """A purge whose guard is broken removes nothing."""
+        old = Guard("m/head", store.put("m/head", b"1"))
+        store.put("m/blobs/a", b"a")
+        store.put("m/head", b"2")
+        with pytest.raises(PreconditionFailed):
+            store.purge("m/", keep="m/head", guard=old)
+        assert set(_listed(store, "m/")) == {"m/head", "m/blobs/a"}
+
     def test_remains(self, store: BlobStore) -> None:
         """Whatever exists below a prefix shows in what remains of it."""
         assert list(store.remains("m/")) == []

@@ -166,8 +166,11 @@ class FileStore:
                 os.unlink(name, dir_fd=opened.folder)
         return len(stale)
 
-    def purge(self, prefix: str, *, keep: str) -> Purged:
-        """See `BlobStore.purge`. Temporary files count as versions; folders and links go uncounted."""
+    def purge(self, prefix: str, *, keep: str, guard: Guard | None = None) -> Purged:
+        """See `BlobStore.purge`. Temporary files count as versions; folders and links go uncounted.
+
+        Under one lock with its guard: a stale erasure can't reach into a module that was made anew.
+        """
         counts: list[Purged] = []
         # The kept object is `<module>/<name>`: everything else in the module's folder goes, whole trees at a time.
         module_name, _, kept = check_key(keep).partition("/")
@@ -177,8 +180,10 @@ class FileStore:
             backend_errors(f"purging {prefix}"),
             contextlib.suppress(FileNotFoundError),
             self._folders.open([module_name]) as opened,
+            locked(opened, module_name),
             DirTree(os.dup(opened.module)) as tree,
         ):
+            self._check(guard)
             for name, _status in tree.entries(b"", changing=True):
                 if name != os.fsencode(kept):
                     _remove(opened.module, name, lambda name, status: counts.append(_count(name, status)))

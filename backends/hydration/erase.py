@@ -59,7 +59,7 @@ def erase(where: Location, owner: str, meter: Meter) -> Erased:
         try:
             tombstone, created = _entomb(where, owner)
             meter.check()
-            gone = where.store.purge(where.prefix, keep=where.head_key)
+            gone = where.store.purge(where.prefix, keep=where.head_key, guard=where.guard(tombstone))
             total += gone
             meter.add(bytes_=gone.bytes, files=gone.blobs + gone.versions)
             last = where.store.expunge(where.head_key, if_match=tombstone.etag)

@@ -57,8 +57,8 @@ class Wrapped:
     def sweep_unfinished(self, prefix: str) -> int:
         return self.call("sweep_unfinished", prefix, 0, lambda: self.inner.sweep_unfinished(prefix))
 
-    def purge(self, prefix: str, *, keep: str) -> Purged:
-        return self.call("purge", prefix, 0, lambda: self.inner.purge(prefix, keep=keep))
+    def purge(self, prefix: str, *, keep: str, guard: Guard | None = None) -> Purged:
+        return self.call("purge", prefix, 0, lambda: self.inner.purge(prefix, keep=keep, guard=guard))
 
     def expunge(self, key: str, *, if_match: str) -> Purged:
         return self.call("expunge", key, 0, lambda: self.inner.expunge(key, if_match=if_match))
