@@ -11,6 +11,7 @@ from backends.directory import remove_tree
 from backends.errors import (
     BackendDenied,
     BackendFull,
+    BackendMisconfigured,
     BackendsError,
     BackendUnavailable,
     BlobNotFound,
@@ -66,6 +67,7 @@ __all__ = [
     "InvalidName",
     "BackendUnavailable",
     "BackendDenied",
+    "BackendMisconfigured",
     "BackendFull",
     "BlobNotFound",
     "PreconditionFailed",

@@ -56,6 +56,15 @@ class BackendDenied(BackendsError):
     default_hint = "Check owner, mode and mount options of the folder, or the credentials' permissions."
 
 
+class BackendMisconfigured(BackendsError):
+    """The backend can't be used as it is configured: no such bucket, wrong region, certificate, clock, missing package.
+
+    Unlike `BackendUnavailable`, waiting does not help; somebody has to change something.
+    """
+
+    default_hint = "Correct the backend's URI, its options or the machine's set-up as the message says."
+
+
 class BackendFull(BackendsError):
     """The backend has no space or quota left."""
 

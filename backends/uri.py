@@ -25,23 +25,28 @@ def open_store(uri: str, **options: object) -> BlobStore:
     """Open the store that a URI names. Writes nothing.
 
     Args:
-        uri: `file:///absolute/path`, or a URI of a scheme that an installed plugin adds.
+        uri: `file:///absolute/path`, `s3://bucket/prefix`, or a URI of a scheme that an installed plugin adds.
         options: Passed to the scheme's factory. `file` knows `create` (False: the folder must exist), also as a
-            parameter of the URI.
+            parameter of the URI; what `s3` knows is in `backends.s3.options`.
 
     Returns:
         The store.
 
     Raises:
         InvalidURI: Not a URI, an unknown scheme or parameter, or credentials in it.
+        BackendMisconfigured: The packages that the scheme needs are not installed.
         BackendsError: The plugin of the scheme could not be loaded.
     """
     parts = split_uri(uri)
     if parts.scheme == "file":
         return _open_file(parts, options)
+    if parts.scheme == "s3":
+        from backends.s3 import open_s3  # noqa: PLC0415 - a backend that is not asked for is not imported
+
+        return open_s3(parts, options)
     found = importlib.metadata.entry_points(group=ENTRY_POINTS)
     if parts.scheme not in found.names:
-        known = ", ".join(sorted({"file", *found.names}))
+        known = ", ".join(sorted({"file", "s3", *found.names}))
         raise InvalidURI(f"no backend for the scheme {parts.scheme!r}", hint=f"Known schemes: {known}.")
     try:
         factory = cast("StoreFactory", found[parts.scheme].load())

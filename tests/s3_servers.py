@@ -13,6 +13,10 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 ACCESS_KEY = "modhub-test"
 SECRET_KEY = "modhub-test-secret"
@@ -44,6 +48,9 @@ class Server:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
+            # Nothing of whoever runs the tests.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
     def uri(self, prefix: str, *, bucket: str = BUCKET) -> str:
@@ -82,6 +89,8 @@ def seaweedfs(directory: Path) -> Generator[Server]:
         "-master.telemetry=false",
         "-s3.autoCreateBucket=false",
         "-s3.allowDeleteBucketNotEmpty=false",
+        # Buckets as host names below it: demo.localhost.
+        "-s3.domainName=localhost",
         f"-bucket={BUCKET}",
     ]
     environment = {
@@ -96,6 +105,43 @@ def seaweedfs(directory: Path) -> Generator[Server]:
         endpoint = f"http://127.0.0.1:{port}"
         _await_put(endpoint, process, directory / "log")
         yield Server(endpoint, process)
+
+
+@contextlib.contextmanager
+def ministack(directory: Path, *, tls: bool = False) -> Generator[Server]:
+    """ministack's S3, an emulator and a second opinion, with the bucket `demo`. It checks no signatures.
+
+    Args:
+        directory: Where it keeps what it writes; created. Its objects are in memory.
+        tls: Whether it serves HTTPS, with a certificate that nobody trusts.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    port = _free_ports()
+    command = [sys.executable, "-m", "ministack"]
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "SERVICES": "s3",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "LOG_LEVEL": "ERROR",
+        "USE_SSL": "1" if tls else "0",
+    }
+    with _running(command, environment, directory / "log") as process:
+        endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        _await_put(endpoint, process, directory / "log")
+        yield Server(endpoint, process)
+
+
+def client_of(endpoint: str) -> S3Client:
+    """A client with every right, for what a store can't do: buckets, versioning, uploads left open."""
+    import boto3  # noqa: PLC0415  # costs a third of a second, which tests without S3 don't pay
+    from botocore.config import Config  # noqa: PLC0415  # as boto3
+
+    session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=2)
+    return session.client("s3", endpoint_url=endpoint, config=config, verify=False)
 
 
 def _free_ports() -> int:
@@ -136,17 +182,17 @@ def _running(command: list[str], environment: dict[str, str], log: Path) -> Gene
 
 def _await_put(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Ready is when a write succeeds, not when a port is open."""
-    import boto3  # noqa: PLC0415  # costs a third of a second, which tests without S3 don't pay
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # as boto3
 
-    session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
-    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=2)
-    client = session.client("s3", endpoint_url=endpoint, config=config)
+    client = client_of(endpoint)
     deadline = time.monotonic() + _START_S
     try:
         while True:
             try:
+                with contextlib.suppress(
+                    client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists
+                ):
+                    client.create_bucket(Bucket=BUCKET)
                 client.put_object(Bucket=BUCKET, Key=".ready", Body=b"")
                 client.delete_object(Bucket=BUCKET, Key=".ready")
             except (BotoCoreError, ClientError):
