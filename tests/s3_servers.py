@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,7 @@ def client_of(endpoint: str) -> S3Client:
 
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
     config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=2)
-    return session.client("s3", endpoint_url=endpoint, config=config, verify=False)
+    return session.client("s3", endpoint_url=endpoint, config=config, verify=not endpoint.startswith("https"))
 
 
 def _free_ports() -> int:
@@ -182,6 +183,12 @@ def _running(command: list[str], environment: dict[str, str], log: Path) -> Gene
 
 def _await_put(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Ready is when a write succeeds, not when a port is open."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Unverified HTTPS request")
+        _await_write(endpoint, process, log)
+
+
+def _await_write(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # as boto3
 
     client = client_of(endpoint)

@@ -6,12 +6,12 @@ import importlib.util
 from collections.abc import Mapping
 from urllib.parse import SplitResult
 
+from backends.blobstore import BlobStore
 from backends.errors import BackendMisconfigured
 from backends.s3.options import parse
-from backends.s3.store import S3Store
 
 
-def open_s3(parts: SplitResult, options: Mapping[str, object]) -> S3Store:
+def open_s3(parts: SplitResult, options: Mapping[str, object]) -> BlobStore:
     """Open the store that a URI names. Makes no request and does not import boto3: that takes a third of a second.
 
     Args:
@@ -31,4 +31,6 @@ def open_s3(parts: SplitResult, options: Mapping[str, object]) -> S3Store:
             raise BackendMisconfigured(
                 f"the s3 backend needs {package}, which is not installed", hint="Run: pip install 'modhub[s3]'"
             )
+    from backends.s3.store import S3Store  # noqa: PLC0415 - only now is it known that its packages are there
+
     return S3Store(settings)

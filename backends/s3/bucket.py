@@ -99,7 +99,7 @@ class Bucket:
 
                 try:
                     made = client.make_client(self._settings)
-                except client.CAUGHT as error:
+                except (*client.CAUGHT, ValueError) as error:  # the latter of endpoints that botocore refuses
                     failure = translate(error, f"opening {self._settings.uri}")
                 else:
                     # The protocol has no close: connections end with the store.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from json import JSONDecodeError
 from typing import TYPE_CHECKING
 
 import boto3
@@ -16,7 +17,16 @@ from backends.s3.options import Settings
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-CAUGHT = (BotoCoreError, ClientError, ResponseParserError, HTTPError, OSError)
+CAUGHT = (
+    BotoCoreError,
+    ClientError,
+    ResponseParserError,
+    HTTPError,
+    OSError,
+    # Of programs that give credentials.
+    JSONDecodeError,
+    UnicodeDecodeError,
+)
 """Everything that a request may raise because of the server, the way to it or the configuration."""
 
 

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from json import JSONDecodeError
 from typing import Any, cast
 
 from botocore import exceptions as boto
@@ -136,7 +137,7 @@ def _of_answer(response: Mapping[str, Any], doing: str, missing: BackendsError |
         return BackendMisconfigured(f"{message}: {_skew(metadata)}", hint="Let NTP set this machine's clock.")
     if code in _DENIED:
         return BackendDenied(message, hint=_DENIED[code])
-    if status in {401, 403}:
+    if status in {401, 403} or code in {"AccessDenied", "AllAccessDisabled", "Forbidden"}:
         return BackendDenied(message, hint=_ALLOW)
     if code in {"NotImplemented", "MethodNotAllowed"} or status in {405, 501}:
         return NotSupported(message, hint="Use a server that has this request; the documentation names some.")
@@ -163,7 +164,13 @@ def _of_client(error: Exception, doing: str) -> BackendsError | Repeat:
             return BackendMisconfigured(message, hint="Correct the profile's name, or add it to the AWS configuration.")
         case boto.SSOError() | boto.RefreshWithMFAUnsupportedError() | boto.NoAuthTokenError():
             return BackendDenied(message, hint="Sign in anew: aws sso login.")
-        case boto.CredentialRetrievalError() | boto.MetadataRetrievalError() | boto.TokenRetrievalError():
+        case (
+            boto.CredentialRetrievalError()
+            | boto.MetadataRetrievalError()
+            | boto.TokenRetrievalError()
+            | JSONDecodeError()
+            | UnicodeDecodeError()
+        ):
             # What gives the credentials (a process, the instance's metadata) may be back in a moment.
             return Repeat(BackendUnavailable(message, hint="Check what gives boto3 its credentials; see its log."))
         case boto.FlexibleChecksumError():
@@ -177,7 +184,7 @@ def _of_client(error: Exception, doing: str) -> BackendsError | Repeat:
             return Repeat(BackendUnavailable(message, hint="The endpoint's name does not resolve: check it, and DNS."))
         case boto.HTTPClientError() | boto.ConnectionError() | boto.IncompleteReadError():
             return Repeat(BackendUnavailable(message, hint="Check that the endpoint is right and reachable."))
-        case boto.BotoCoreError():
+        case boto.BotoCoreError() | ValueError():
             # Parameters, configuration files, regions. Their texts repeat values, so only the type is told.
             return BackendMisconfigured(
                 message, hint="Check the backend's URI and options and the AWS configuration file."

@@ -132,7 +132,7 @@ def _prefix(path: str) -> str:
     try:
         path = unquote(path, errors="strict")
     except UnicodeDecodeError:
-        path = "//"
+        path = "\0"  # refused below, as what can't be printed
     path = path.removeprefix("/").removesuffix("/")
     segments = path.split("/") if path else []
     if (

@@ -98,11 +98,39 @@ def purge(bucket: Bucket, prefix: str, keep: str, guard: Guard | None) -> Purged
         PreconditionFailed: The guard did not hold; some may have been removed before.
     """
     total = Purged(versions=_purge_uploads(bucket, prefix, guard))
+    unnamed = False
     for lister in (versions, objects):  # the second finds something only where the first lists nothing at all
         for entries in _until_gone(lister, bucket, prefix, keep):
             remove(bucket, entries, guard)
             total += counted(entries)
+            unnamed = unnamed or any(map(_is_unnamed_marker, entries))
+    if unnamed:
+        _retire_markers(bucket, prefix, guard)
     return total
+
+
+def _is_unnamed_marker(entry: Entry) -> bool:
+    return entry.kind == "marker" and entry.id == "null"
+
+
+def _retire_markers(bucket: Bucket, prefix: str, guard: Guard | None, *, only: str | None = None) -> None:
+    """Remove markers that outlived their deletion.
+
+    A deletion while versioning is suspended leaves a marker whose id is "null". SeaweedFS acknowledges the deletion of
+    such a one and keeps it (seen in 4.48); an object that is written over it takes it away, and can be deleted. Killed
+    in between, an empty object is left, which the next purge finds.
+    """
+    found = [entry for page in pages(versions, bucket, prefix) for entry in page if _is_unnamed_marker(entry)]
+    for entry in found:
+        if only not in {None, entry.key}:
+            continue
+
+        def request(s3: S3Client, entry: Entry = entry) -> Entry:
+            answer = s3.put_object(Bucket=bucket.name, Key=entry.key, Body=b"", IfNoneMatch="*")
+            return Entry(entry.key, "blob", answer.get("VersionId", "null"))
+
+        written = bucket.run(f"deleting the marker of {entry.key!r}", request, guard=guard)
+        remove(bucket, [written], guard)
 
 
 def counted(entries: Iterable[Entry]) -> Purged:
@@ -197,7 +225,8 @@ def expunge(bucket: Bucket, key: str, etag: str) -> Purged:
     gone = PreconditionFailed(f"{key} does not exist")
     marker = bucket.run(f"deleting {key}", request, guard=guard, missing=gone)
     if marker is not None:
-        # With versioning suspended an object has no id of its own, and only a deletion without one can have a
-        # condition; the marker that this leaves has one.
+        # With versioning suspended an object has no id of its own, and a deletion without one, which alone can have a
+        # condition everywhere, leaves a marker.
         remove(bucket, [Entry(full, "marker", marker)], None)
+        _retire_markers(bucket, full, None, only=full)
     return counted([*others, current])
