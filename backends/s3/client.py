@@ -56,4 +56,15 @@ def make_client(settings: Settings) -> S3Client:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return session.client("s3", endpoint_url=settings.endpoint, config=config)
+    client = session.client("s3", endpoint_url=settings.endpoint, config=config)
+    client.meta.events.register("before-call.s3.HeadBucket", _ask_no_region)
+    return client
+
+
+def _ask_no_region(**_: object) -> None:
+    """Have botocore give up a redirect that does not say where to.
+
+    It would ask HEAD for the bucket's region, take a redirect of that for another one, and so on until the stack ends:
+    a proxy that sends all of HTTP to HTTPS is enough. A redirect that names the region is followed as ever.
+    """
+    raise ClientError({"Error": {"Code": "301"}, "ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")  # type: ignore[typeddict-item] # what botocore looks at

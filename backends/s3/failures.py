@@ -131,7 +131,9 @@ def _of_answer(response: Mapping[str, Any], doing: str, missing: BackendsError |
         right = _right_region(fields, metadata)
         return BackendMisconfigured(
             f"{message}: the bucket is in another region or at another endpoint",
-            hint=f"Set region={right} in the backend's URI." if right else "Set the bucket's region in the URI.",
+            hint=f"Set region={right} in the backend's URI."
+            if right
+            else "Set the bucket's region in the URI; or use https, if a proxy redirects there.",
         )
     if code == "RequestTimeTooSkewed":
         return BackendMisconfigured(f"{message}: {_skew(metadata)}", hint="Let NTP set this machine's clock.")

@@ -153,6 +153,14 @@ def test_clock_skew_is_measured(server: Scripted, clock: Clock, offset: int, sai
     assert "NTP" in caught.value.hint
 
 
+def test_redirects_to_nowhere_are_not_followed(server: Scripted, clock: Clock) -> None:
+    """A server or proxy that redirects whatever it is asked is told after one request."""
+    server.then(Answer(301, headers={"Location": "https://elsewhere.invalid/"}))
+    with pytest.raises(BackendMisconfigured, match="another region or at another endpoint"):
+        server.store().get("m/a")
+    assert server.made == ["GET"]
+
+
 def test_attempts_end_at_the_deadline(server: Scripted, clock: Clock) -> None:
     """A server that stays overloaded is unavailable, by the time that was given to it."""
     server.then(failure("SlowDown", 503))
