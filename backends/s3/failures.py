@@ -70,6 +70,9 @@ _FULL_WORDS = re.compile(r"no space left|quota exceeded|disk full|insufficient s
 _REGION = frozenset({"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException"})
 _REGION_IN_WORDS = re.compile(r"expecting '([a-z0-9-]{2,40})'")
 
+# A server or proxy may send back what it was sent: words that speak of such things are not repeated.
+_TELLING = re.compile(r"signature|aws4|authori[sz]ation:|secret|token|credential", re.IGNORECASE)
+_CODE = re.compile(r"[A-Za-z0-9._=+/-]{1,80}")
 _CREDENTIALS = "Check AWS_* in the environment, the profile, or the machine's role; boto3 looks there in this order."
 _DENIED = {
     "InvalidAccessKeyId": f"The access key is unknown to the server. {_CREDENTIALS}",
@@ -108,7 +111,8 @@ def _of_answer(response: Mapping[str, Any], doing: str, missing: BackendsError |
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
     code, words = str(fields.get("Code", "")), str(fields.get("Message", ""))
     status = int(metadata.get("HTTPStatusCode", 0))
-    message = f"{doing}: {_clip(code) or 'no reason given'} (status {status}{_request_id(metadata)})"
+    known = code if _CODE.fullmatch(code) else "no reason given"
+    message = f"{doing}: {known} (status {status}{_request_id(metadata)})"
     if status == 412 or code == "PreconditionFailed":
         return PreconditionFailed(message)
     if code == "NoSuchBucket":
@@ -198,12 +202,14 @@ def _of_client(error: Exception, doing: str) -> BackendsError | Repeat:
 
 
 def _clip(words: str) -> str:
+    if _TELLING.search(words):
+        return "(words withheld)"
     return "".join(character if character.isprintable() else "?" for character in words[:200])
 
 
 def _request_id(metadata: Mapping[str, Any]) -> str:
     found = metadata.get("RequestId")
-    return f", request {_clip(str(found))}" if found else ""
+    return f", request {found}" if isinstance(found, str) and _CODE.fullmatch(found) else ""
 
 
 def _right_region(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:

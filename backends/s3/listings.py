@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backends.errors import BackendUnavailable
+from backends.errors import BackendMisconfigured
 from backends.s3.bucket import Bucket
 from backends.s3.failures import NotSupported
 
@@ -129,7 +129,7 @@ def _page(prefix: str, entries: list[Entry], start: dict[str, str], more: dict[s
     if more is not None:
         more = {name: marker for name, marker in more.items() if marker}
         if not more or more == start:
-            raise BackendUnavailable(
+            raise BackendMisconfigured(
                 f"listing {prefix}: the server says that there is more and does not give it",
                 hint="The server's listing is broken; look for its update.",
             )

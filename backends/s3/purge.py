@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from backends.blobstore import Guard, Purged
-from backends.errors import BackendUnavailable, BlobNotFound, PreconditionFailed
+from backends.errors import BlobNotFound, EraseIncomplete, PreconditionFailed
 from backends.s3.bucket import Bucket
 from backends.s3.failures import UploadGone
 from backends.s3.listings import PAGE, Entry, Lister, objects, pages, uploads, versions
@@ -151,7 +151,7 @@ def _until_gone(lister: Lister, bucket: Bucket, prefix: str, keep: str) -> Itera
         doomed = [entry for entry in page.entries if entry.key != keep or entry.kind != "blob"]
         stuck = stuck + 1 if doomed and doomed == before else 0
         if stuck == _STUCK:
-            raise BackendUnavailable(
+            raise EraseIncomplete(
                 f"deleting {doomed[0].key!r}: it was acknowledged and is listed all the same",
                 hint="Look for object locks, legal holds or replication on the bucket.",
             )
@@ -169,7 +169,7 @@ def _purge_uploads(bucket: Bucket, prefix: str, guard: Guard | None) -> int:
     while found := [entry for entries in pages(uploads, bucket, prefix) for entry in entries]:
         rounds = rounds + 1 if seen.issuperset(found) else 0
         if rounds == _STUCK:
-            raise BackendUnavailable(
+            raise EraseIncomplete(
                 f"aborting the upload of {found[0].key!r}: it was acknowledged and is listed all the same",
                 hint="Something keeps sending parts of it: stop that, then try again.",
             )
