@@ -33,6 +33,20 @@ from backends.hydration.dehydrate import Dehydrated, Stats
 from backends.hydration.erase import Erased
 from backends.hydration.head import Head
 from backends.hydration.hydrate import Hydrated
+from backends.hydration.inspection.catalogue import (
+    Bulk,
+    Condition,
+    ModuleSummary,
+    StoreContents,
+    list_modules,
+    summarise_module,
+    summarise_modules,
+)
+from backends.hydration.inspection.content import Piece
+from backends.hydration.inspection.inspection import Inspection
+from backends.hydration.inspection.tree import Snapshot, TreeEntry
+from backends.hydration.inspection.usage import Usage
+from backends.hydration.inspection.verify import Finding, Flaw, Verified
 from backends.hydration.module import RemoteModule
 from backends.hydration.progress import Progress
 from backends.identity import decode_module_id, encode_module_id, module_prefix
@@ -59,6 +73,22 @@ __all__ = [
     "Stats",
     "Hydrated",
     "Erased",
+    # inspection
+    "Inspection",
+    "Snapshot",
+    "TreeEntry",
+    "Piece",
+    "Verified",
+    "Finding",
+    "Flaw",
+    "Usage",
+    "list_modules",
+    "StoreContents",
+    "Bulk",
+    "summarise_modules",
+    "summarise_module",
+    "ModuleSummary",
+    "Condition",
     # local trees
     "remove_tree",
     # errors
