@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import click
 
 from hub._version import __version__
+from hub.cli.backend import backend
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.failures import EXIT_FAILED, EXIT_USAGE, exit_code, report, report_usage
 from hub.cli.interrupts import Interrupted
 from hub.errors import ModhubError
 
-COMMANDS: tuple[click.Command, ...] = (demo, doctor)
+COMMANDS: tuple[click.Command, ...] = (demo, doctor, backend)
 """Every command, in the order of the help page. A new one is added here."""
 
 
@@ -34,6 +35,8 @@ def modhub(context: click.Context) -> None:
       modhub demo --kind redis          the same with real Redis servers
       modhub doctor                     is this machine fit to run modules?
       modhub doctor --config hub.toml   ... and this configuration?
+      modhub backend ls                 which modules does the backend hold?
+      modhub backend --help             ... and what else can be done there
 
     \b
     Exit codes:
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report_usage(error)
         return EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAILED
     except Interrupted as interrupt:
-        click.echo("interrupted; nothing was left behind", err=True)
+        left_behind = "; ".join(getattr(interrupt, "__notes__", ())) or "nothing was left behind"
+        click.echo(f"interrupted; {left_behind}", err=True)
         return 128 + interrupt.number
     except click.Abort:
         return 130
