@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends import CorruptData, Inspection, Usage
 from backends.hydration.inspection.usage import account, covered
@@ -18,12 +20,27 @@ from tests.backends.trees import Node, build, trees, workspace
 ROOT = Entry(b"", "d", 0o755)
 
 
-def _manifest(blob: bytes, size: int, *ranges: tuple[int, int]) -> Manifest:
-    files = [
+Make = Callable[..., Manifest]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Make:
+    """Makes manifests of one blob, of its size in bytes, and of a file for each range of it."""
+    rig = Rig(tmp_path)
+    (tmp_path / "empty").mkdir()
+    template = rig.manifest(rig.save(tmp_path / "empty").head.manifest or "")
+
+    def make(blob: bytes, size: int, *ranges: tuple[int, int]) -> Manifest:
+        return replace(template, blobs=(BlobRef(blob, size),), entries=(ROOT, *_files(ranges)))
+
+    return make
+
+
+def _files(ranges: Iterable[tuple[int, int]]) -> list[Entry]:
+    return [
         Entry(b"%d" % number, "f", 0o644, 0, length, chunks=(Chunk(bytes(32), 0, offset, length),))
         for number, (offset, length) in enumerate(ranges)
     ]
-    return Manifest(1, (BlobRef(blob, size),), (ROOT, *files))
 
 
 def _sum(usage: Usage) -> int:
@@ -34,11 +51,11 @@ PACK = b"p" * 32
 KEY = "blobs/" + PACK.hex()
 
 
-def test_dead_bytes_are_those_that_no_manifest_needs() -> None:
+def test_dead_bytes_are_those_that_no_manifest_needs(manifest: Make) -> None:
     """A pack's bytes are live, only the earlier tree's, or dead; what both need is live."""
     sizes = {"head": 100, "blobs/m": 50, "blobs/n": 40, KEY: 1000, "blobs/x": 7}
-    committed = [("m", _manifest(PACK, 1000, (0, 100), (0, 100), (100, 100)))]
-    kept = [("n", _manifest(PACK, 1000, (100, 200)))]
+    committed = [("m", manifest(PACK, 1000, (0, 100), (0, 100), (100, 100)))]
+    kept = [("n", manifest(PACK, 1000, (100, 200)))]
     usage = account(sizes, committed, kept)
     assert usage.live == 100 + 50 + 200 + 16
     assert usage.previous == 40 + 100
@@ -49,16 +66,16 @@ def test_dead_bytes_are_those_that_no_manifest_needs() -> None:
 
 
 @pytest.mark.parametrize("salt", [0, 15, 16])
-def test_what_ends_a_blob_is_no_waste(salt: int) -> None:
+def test_what_ends_a_blob_is_no_waste(manifest: Make, salt: int) -> None:
     """The few bytes at a blob's end that belong to no chunk do not count as dead."""
-    usage = account({KEY: 100 + salt}, [("m", _manifest(PACK, 100 + salt, (0, 100)))])
+    usage = account({KEY: 100 + salt}, [("m", manifest(PACK, 100 + salt, (0, 100)))])
     assert (usage.live, usage.dead) == (100 + salt, 0)
 
 
-def test_missing_and_unreadable_are_counted() -> None:
+def test_missing_and_unreadable_are_counted(manifest: Make) -> None:
     """Blobs that are not there, or in another size, and manifests that can't be read, show in the account."""
-    assert account({}, [("m", _manifest(PACK, 100, (0, 100)))]).missing == 1
-    assert account({KEY: 99}, [("m", _manifest(PACK, 100, (0, 100)))]).missing == 1
+    assert account({}, [("m", manifest(PACK, 100, (0, 100)))]).missing == 1
+    assert account({KEY: 99}, [("m", manifest(PACK, 100, (0, 100)))]).missing == 1
     usage = account({KEY: 100, "blobs/m": 5}, [("m", None)])
     assert (usage.unreadable, usage.orphans, usage.live) == (1, 100, 5)
 

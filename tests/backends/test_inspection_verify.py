@@ -12,6 +12,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from backends import (
     BackendUnavailable,
@@ -23,7 +24,7 @@ from backends import (
     TransferCancelled,
     Verified,
 )
-from backends.hydration.manifest import BlobRef, Chunk, Entry, Manifest
+from backends.hydration.manifest import BlobRef, Chunk, Entry
 from tests.backends.rig import Rig
 from tests.backends.stores import Faulty
 from tests.backends.test_inspection import Acting, content
@@ -177,18 +178,20 @@ def test_a_head_that_is_none_is_damage(tmp_path: Path) -> None:
 def test_a_manifest_that_lies_about_a_chunk_is_found(tmp_path: Path) -> None:
     """A blob that is what its name says, but not what the manifest says is in it, is damage with its file."""
     rig = Rig(tmp_path)
-    head = rig.claimed()
     data = os.urandom(1000)
     chunk = Chunk(blake3(b"something else").digest(), 0, 10, 100)
-    manifest = Manifest(
-        1,
-        (BlobRef(blake3(data).digest(), len(data)),),
-        (Entry(b"", "d", 0o755), Entry(b"f", "f", 0o644, 0, 100, chunks=(chunk,))),
+    (tmp_path / "empty").mkdir()
+    head = rig.save(tmp_path / "empty").head
+    manifest = structs.replace(
+        rig.manifest(head.manifest or ""),
+        blobs=(BlobRef(blake3(data).digest(), len(data)),),
+        entries=(Entry(b"", "d", 0o755), Entry(b"f", "f", 0o644, 0, 100, chunks=(chunk,))),
     ).encode()
     for blob in (data, manifest):
         rig.store.put("_tenant-1/blobs/" + blake3(blob).hexdigest(), blob)
     changed = replace(head, manifest=blake3(manifest).hexdigest())
     rig.store.put("_tenant-1/head", changed.to_json(), if_match=head.etag)
+    rig.store.delete(f"_tenant-1/blobs/{head.manifest}")
     _, [finding] = verified(rig.store)
     assert (finding.flaw, finding.files) == (Flaw.CORRUPT, (b"f",))
     assert "manifest" in finding.message
