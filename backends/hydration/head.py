@@ -12,12 +12,15 @@ import secrets
 from dataclasses import dataclass
 
 import msgspec
+from blake3 import blake3
 
 from backends.errors import CorruptData
 
 FORMAT = 1
 LIMIT = 64 * 1024
 """The most bytes that a head may have."""
+SALT_SIZE = 16
+"""Bytes of the salt at the end of each blob."""
 
 _BLOB = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[!-~]{1,256}")
@@ -62,6 +65,15 @@ class Head:
     nonce: str = ""
 
     @property
+    def salt(self) -> bytes:
+        """What ends every blob that is written while this head is the module's: 16 bytes that its nonce decides.
+
+        So a name written under one head is written under no other, and a delete that was sent under an earlier head
+        and arrives late can't strike it.
+        """
+        return blake3(self.nonce.encode()).digest(length=SALT_SIZE)
+
+    @property
     def identity(self) -> str:
         """What "has the head changed" compares: owner, epoch and manifest."""
         return f"{self.owner}/{self.epoch}/{self.manifest or '-'}"
@@ -104,7 +116,7 @@ class Head:
             not 1 <= stored.epoch <= _MAX_EPOCH
             or not valid_name(stored.owner)
             or not valid_name(stored.kind)
-            or len(stored.nonce) > 64
+            or not 1 <= len(stored.nonce) <= 64
             or not all(_BLOB.fullmatch(blob) for blob in blobs)
         ):
             raise CorruptData("the head has a field outside its bounds")

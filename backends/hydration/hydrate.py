@@ -20,6 +20,7 @@ from backends.directory import DIRECTORY, DirTree, remove_tree
 from backends.errors import CorruptData, DestinationExists, local_errors
 from backends.hydration import index as stat_index
 from backends.hydration.durable import make_durable
+from backends.hydration.head import SALT_SIZE
 from backends.hydration.location import Location
 from backends.hydration.manifest import HOLE, BlobRef, Chunk, Entry, Manifest
 from backends.hydration.pool import Pool
@@ -156,15 +157,20 @@ class _Filling:
         digest = ref.digest.hex()
         key = self._where.blobs + digest
         data = self._where.read_blob(digest)
-        if len(data) != ref.size or blake3(data).digest() != ref.digest:
-            raise CorruptData(f"the blob {key} does not match its hash", blob=key)
         view = memoryview(data)
+        if len(data) != ref.size:
+            raise CorruptData(f"the blob {key} has another size than the manifest says", blob=key)
+        # Hashed once: a blob of one chunk is that chunk and the salt, so the chunk's hash is on the way to the blob's.
+        hasher = blake3(view[:-SALT_SIZE])
+        content = hasher.digest()
+        if hasher.update(view[-SALT_SIZE:]).digest() != ref.digest:
+            raise CorruptData(f"the blob {key} does not match its hash", blob=key)
         for entry, chunk, offset in wanted:
             self._meter.check()
             part = view[chunk.offset : chunk.offset + chunk.length]
             # Later runs compare by the chunk's own hash, so a manifest that lies about it is refused here.
-            checked = chunk.content == ref.digest and chunk.length == ref.size
-            if not checked and blake3(part).digest() != chunk.content:
+            whole = chunk.length == ref.size - SALT_SIZE
+            if (content if whole else blake3(part).digest()) != chunk.content:
                 raise CorruptData(f"the blob {key} does not hold what the manifest says", blob=key)
             with local_errors(f"writing {os.fsdecode(entry.path)!r}"):
                 self._write(entry, part, offset)

@@ -12,6 +12,7 @@ import msgspec
 from blake3 import blake3
 
 from backends.errors import CorruptData
+from backends.hydration.head import SALT_SIZE
 
 FORMAT = 1
 CHUNK_SIZE = 4 * 1024 * 1024
@@ -19,9 +20,9 @@ CHUNK_SIZE = 4 * 1024 * 1024
 PACKED_BELOW = 1024 * 1024
 """Chunks shorter than this many bytes (small files, tails) go into packs."""
 PACK_SIZE = 8 * 1024 * 1024
-"""A pack is filled up to this many bytes."""
+"""A pack is filled up to this many bytes, without its salt."""
 BLOB_LIMIT = 16 * 1024 * 1024
-"""No blob but a manifest is larger; readers hold whole blobs in memory."""
+"""No blob but a manifest is larger, its salt included; readers hold whole blobs in memory."""
 MANIFEST_LIMIT = 512 * 1024 * 1024
 """No manifest is larger."""
 HOLE = -1
@@ -68,16 +69,24 @@ class Entry(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
 
 
 class BlobRef(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """A blob that the manifest needs: BLAKE3 of its content, which is its name, and its size in bytes."""
+    """A blob that the manifest needs: BLAKE3 of it, which is its name, and its size in bytes; both with its salt."""
 
     digest: bytes
     size: int
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A whole tree: format version, the blobs it needs, and its entries in the order of their path components."""
+    """A whole tree.
+
+    Attributes:
+        format: Version of the format, 1.
+        salt: Salt of the head that it was written under; it makes the manifest's name that head's alone.
+        blobs: The blobs that it needs.
+        entries: Its entries, in the order of their path components.
+    """
 
     format: int
+    salt: bytes
     blobs: tuple[BlobRef, ...]
     entries: tuple[Entry, ...]
 
@@ -119,7 +128,9 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 def _problem(manifest: Manifest) -> str | None:
     if manifest.format != FORMAT:
         return f"format {manifest.format}, this version reads {FORMAT}"
-    if any(len(ref.digest) != 32 or not 0 < ref.size <= BLOB_LIMIT for ref in manifest.blobs):
+    if len(manifest.salt) != SALT_SIZE:
+        return "a salt of the wrong length"
+    if any(len(ref.digest) != 32 or not SALT_SIZE < ref.size <= BLOB_LIMIT for ref in manifest.blobs):
         return "a blob's name or size is out of bounds"
     if len({ref.digest for ref in manifest.blobs}) != len(manifest.blobs):
         return "a blob is named twice"
@@ -173,7 +184,7 @@ def _entry_problem(entry: Entry, blobs: tuple[BlobRef, ...], files: set[bytes]) 
             continue
         if not 0 <= chunk.blob < len(blobs) or len(chunk.content) != 32:
             return "a chunk of no blob"
-        if chunk.offset < 0 or chunk.offset + chunk.length > blobs[chunk.blob].size:
+        if chunk.offset < 0 or chunk.offset + chunk.length > blobs[chunk.blob].size - SALT_SIZE:
             return "a chunk beyond its blob"
     if not 0 <= entry.size <= _MAX_SIZE or length != entry.size:
         return "chunks that don't add up to the size"

@@ -66,7 +66,8 @@ class Sender:
     ) -> None:
         self.blobs_sent = self.bytes_sent = self.files_hashed = self.bytes_hashed = 0
         self._where, self._guard = where, where.guard(head)
-        self._packer = Packer(self._send, known, sizes)
+        self._salt = head.salt
+        self._packer = Packer(self._send, known, sizes, self._salt)
         self._pool, self._meter = pool, meter
 
     def take(self, source: Path, index: Index) -> tuple[Taken, Manifest]:
@@ -116,7 +117,7 @@ class Sender:
             self._pool.drain()
             if scan(tree, self._meter).found != taken.found:
                 raise SourceChanged(f"{source} changed while it was sent")
-            return taken, _build(taken, self._packer)
+            return taken, _build(taken, self._packer, self._salt)
 
     def _read(self, tree: DirTree, taken: Taken, index: Index) -> None:
         unread: list[Found] = []
@@ -175,7 +176,7 @@ class Sender:
         self._where.store.put(self._where.blobs + digest.hex(), data, guard=self._guard)
 
 
-def _build(taken: Taken, packer: Packer) -> Manifest:
+def _build(taken: Taken, packer: Packer, salt: bytes) -> Manifest:
     order: dict[bytes, int] = {}
     entries: list[Entry] = []
     for item in taken.found:
@@ -192,4 +193,4 @@ def _build(taken: Taken, packer: Packer) -> Manifest:
         time_ns = max(-TIME_LIMIT, min(item.mtime_ns, TIME_LIMIT))
         entries.append(Entry(item.path, item.kind, item.mode, time_ns, item.size, item.target, tuple(chunks)))
     blobs = tuple(BlobRef(blob, packer.sizes[blob]) for blob in order)
-    return Manifest(FORMAT, blobs, tuple(entries))
+    return Manifest(FORMAT, salt, blobs, tuple(entries))

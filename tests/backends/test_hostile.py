@@ -18,12 +18,13 @@ from backends.hydration.manifest import HOLE, BlobRef, Chunk, Entry, Manifest
 from tests.backends.rig import Rig, listed
 from tests.backends.trees import snapshot, workspace
 
-DATA = b"0123456789" * 10
+SALT = b"s" * 16
+DATA = b"0123456789" * 10 + SALT
 DIGEST = blake3(DATA).digest()
 ROOT = Entry(b"", "d", 0o755)
 PART = Chunk(blake3(DATA[:10]).digest(), 0, 0, 10)
 FILE = Entry(b"f", "f", 0o644, 0, 10, chunks=(PART,))
-BLOBS = (BlobRef(DIGEST, 100),)
+BLOBS = (BlobRef(DIGEST, len(DATA)),)
 
 
 def _file(*chunks: Chunk, size: int, path: bytes = b"f") -> Entry:
@@ -31,15 +32,18 @@ def _file(*chunks: Chunk, size: int, path: bytes = b"f") -> Entry:
 
 
 def _manifest(*entries: Entry, blobs: tuple[BlobRef, ...] = BLOBS) -> Manifest:
-    return Manifest(1, blobs, (ROOT, *entries))
+    return Manifest(1, SALT, blobs, (ROOT, *entries))
 
 
 HOSTILE: dict[str, Manifest] = {
-    "no entries": Manifest(1, BLOBS, ()),
-    "no root": Manifest(1, BLOBS, (FILE,)),
-    "root is a file": Manifest(1, BLOBS, (Entry(b"", "f"),)),
+    "no entries": Manifest(1, SALT, BLOBS, ()),
+    "no root": Manifest(1, SALT, BLOBS, (FILE,)),
+    "root is a file": Manifest(1, SALT, BLOBS, (Entry(b"", "f"),)),
     "two roots": _manifest(ROOT),
-    "newer format": Manifest(2, BLOBS, (ROOT, FILE)),
+    "no salt": Manifest(1, b"", BLOBS, (ROOT, FILE)),
+    "short salt": Manifest(1, SALT[:15], BLOBS, (ROOT, FILE)),
+    "long salt": Manifest(1, SALT + b"s", BLOBS, (ROOT, FILE)),
+    "newer format": Manifest(2, SALT, BLOBS, (ROOT, FILE)),
     "absolute": _manifest(Entry(b"/etc", "d")),
     "parent": _manifest(Entry(b"..", "d")),
     "parent below": _manifest(Entry(b"a", "d"), Entry(b"a/..", "d")),
@@ -60,6 +64,7 @@ HOSTILE: dict[str, Manifest] = {
     "unknown blob": _manifest(_file(Chunk(b"\0" * 32, 1, 0, 10), size=10)),
     "negative blob": _manifest(_file(Chunk(b"\0" * 32, -2, 0, 10), size=10)),
     "beyond the blob": _manifest(_file(Chunk(b"\0" * 32, 0, 91, 10), size=10)),
+    "into the salt": _manifest(_file(Chunk(blake3(DATA[91:101]).digest(), 0, 91, 10), size=10)),
     "negative offset": _manifest(_file(Chunk(b"\0" * 32, 0, -1, 10), size=10)),
     "huge offset": _manifest(_file(Chunk(b"\0" * 32, 0, 2**63 - 1, 10), size=10)),
     "negative length": _manifest(_file(PART, Chunk(b"\0" * 32, 0, 10, -5), size=5)),
@@ -73,6 +78,7 @@ HOSTILE: dict[str, Manifest] = {
     "huge hole": _manifest(_file(Chunk(b"", HOLE, 0, 2**62 + 1), size=2**62 + 1)),
     "huge sum": _manifest(*(_file(Chunk(b"", HOLE, 0, 2**62), size=2**62, path=name) for name in (b"a", b"b"))),
     "blob of no size": _manifest(blobs=(BlobRef(DIGEST, 0),)),
+    "blob of salt alone": _manifest(blobs=(BlobRef(DIGEST, 16),)),
     "huge blob": _manifest(blobs=(BlobRef(DIGEST, 2**40),)),
     "blob with a bad name": _manifest(blobs=(BlobRef(b"../../etc", 5),)),
     "blob twice": _manifest(blobs=BLOBS * 2),
@@ -98,10 +104,15 @@ RAW: dict[str, bytes] = {
     "text": b"hello",
     "nested": b"\x91" * 100_000,
     "trailing": _manifest(FILE).encode() + b"\0",
-    "unknown field": msgspec.msgpack.encode({"format": 1, "blobs": [], "entries": [["", "d"]], "evil": 1}),
-    "long entry": msgspec.msgpack.encode({"format": 1, "blobs": [], "entries": [[b"", "d", 0, 0, 0, b"", [], 1]]}),
-    "unknown kind": msgspec.msgpack.encode({"format": 1, "blobs": [], "entries": [[b"", "c"]]}),
-    "text for bytes": msgspec.msgpack.encode({"format": 1, "blobs": [], "entries": [[5, "d"]]}),
+    "unknown field": msgspec.msgpack.encode(
+        {"format": 1, "salt": SALT, "blobs": [], "entries": [["", "d"]], "evil": 1}
+    ),
+    "long entry": msgspec.msgpack.encode(
+        {"format": 1, "salt": SALT, "blobs": [], "entries": [[b"", "d", 0, 0, 0, b"", [], 1]]}
+    ),
+    "unknown kind": msgspec.msgpack.encode({"format": 1, "salt": SALT, "blobs": [], "entries": [[b"", "c"]]}),
+    "text for bytes": msgspec.msgpack.encode({"format": 1, "salt": SALT, "blobs": [], "entries": [[5, "d"]]}),
+    "no salt": msgspec.msgpack.encode({"format": 1, "blobs": [], "entries": [[b"", "d"]]}),
     "claims many": b"\x83\xa6format\x01\xa5blobs\xdd\xff\xff\xff\xff",
 }
 
@@ -174,7 +185,7 @@ _entries = st.builds(
 def test_random_manifests(entries: list[Entry], rooted: bool) -> None:
     """Any mixture of entries is either hydrated inside the destination or refused; nothing else changes."""
     with workspace() as path:
-        manifest = Manifest(1, BLOBS, (ROOT, *entries) if rooted else tuple(entries))
+        manifest = Manifest(1, SALT, BLOBS, (ROOT, *entries) if rooted else tuple(entries))
         head = _plant(path, manifest.encode())
         before = snapshot(path)
         try:
@@ -193,7 +204,7 @@ def test_damaged_bytes_never_escape_as_other_errors(data: bytes, at: int, flip: 
     """Random bytes and flipped bits of heads and manifests are CorruptData or still valid, never another error."""
     sound = bytearray(_manifest(FILE).encode())
     sound[at % len(sound)] ^= flip
-    head = bytearray(Head(1, "me", 1, "store", "0" * 64, None, tombstone=False, etag="").to_json())
+    head = bytearray(Head(1, "me", 1, "store", "0" * 64, None, tombstone=False, etag="", nonce="n").to_json())
     head[at % len(head)] ^= flip
     for raw in (data, bytes(sound)):
         with contextlib.suppress(CorruptData):
@@ -206,7 +217,7 @@ def test_damaged_bytes_never_escape_as_other_errors(data: bytes, at: int, flip: 
 def _head(**changes: Any) -> bytes:
     fields: dict[str, Any] = {
         "format": 1, "owner": "me", "epoch": 1, "kind": "store", "manifest": None, "previous": None,
-        "tombstone": False, "nonce": "",
+        "tombstone": False, "nonce": "n",
     }  # fmt: skip
     return msgspec.json.encode({**fields, **changes})
 
@@ -230,6 +241,8 @@ BAD_HEADS = {
     "manifest upper": _head(manifest="A" * 64),
     "previous short": _head(previous="0" * 63),
     "tombstone number": _head(tombstone=1),
+    "no nonce": _head(nonce=""),
+    "long nonce": _head(nonce="x" * 65),
     "too large": _head(nonce="x" * 70_000),
 }
 

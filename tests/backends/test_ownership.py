@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backends import BackendsError, Head, HeadConflict, InvalidName, RemoteModule, Tombstoned
+from backends import BackendsError, Head, HeadConflict, InvalidName, Remnant, RemoteModule, Tombstoned
 from tests.backends.rig import Rig
 from tests.backends.stores import Counting, T
 from tests.backends.trees import snapshot
@@ -201,3 +201,21 @@ def test_bad_owners(tmp_path: Path, owner: str) -> None:
     with pytest.raises(InvalidName):
         RemoteModule(store, "m", owner="me").claim(None, owner)
     assert not (tmp_path / "store").exists()
+
+
+def test_erasure_looks_for_one_remnant(tmp_path: Path, source: Path) -> None:
+    """An erasure looks whether anything remains, not at all that does: its requests do not grow with a listing of it."""
+
+    class Lazy(Counting):
+        seen = 0
+
+        def remains(self, prefix: str) -> Iterator[Remnant]:
+            for remnant in self.inner.remains(prefix):
+                self.seen += 1
+                yield remnant
+
+    store = Lazy(Rig(tmp_path).store)
+    rig = Rig(tmp_path, store)
+    rig.save(source)
+    assert rig.module.erase().blobs == 3
+    assert store.seen == 1
