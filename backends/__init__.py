@@ -48,6 +48,7 @@ from backends.hydration.inspection.tree import Snapshot, TreeEntry
 from backends.hydration.inspection.usage import Usage
 from backends.hydration.inspection.verify import Finding, Flaw, Verified
 from backends.hydration.module import RemoteModule
+from backends.hydration.pool import TransferPool
 from backends.hydration.progress import Progress
 from backends.identity import decode_module_id, encode_module_id, module_prefix
 from backends.uri import open_store
@@ -67,6 +68,7 @@ __all__ = [
     "module_prefix",
     # hydration
     "RemoteModule",
+    "TransferPool",
     "Head",
     "Progress",
     "Dehydrated",

@@ -1,12 +1,15 @@
-"""Reading a source file in chunks of fixed size, and noticing when it changes meanwhile."""
+"""Reading a source file in chunks, noticing when it is no longer the file that the scan found.
+
+A file's status is looked at after each read: every change gives it another ctime, so a status that is still the
+scan's says that what was read is what was there all along.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from typing import Protocol
 
-from backends.directory import DirTree
 from backends.errors import SourceChanged
 from backends.hydration.manifest import CHUNK_SIZE
 from backends.hydration.scan import Found, same_file
@@ -14,76 +17,92 @@ from backends.hydration.scan import Found, same_file
 _ZEROS = bytes(CHUNK_SIZE)
 
 
-def read_chunks(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]]:
-    """The content of a file, cut at multiples of the chunk size.
+class Opener(Protocol):
+    """Opens files of a tree."""
 
-    Args:
-        tree: The source.
-        item: The file as the scan found it.
-
-    Yields:
-        Each chunk's bytes and length; None instead of bytes for a chunk of zeros (a hole is not even read).
-
-    Raises:
-        SourceChanged: The file is no longer, or did not stay, the one that the scan found.
-        OSError: It could not be read.
-    """
-    fd = _open(tree, item)
-    try:
-        for offset in range(0, item.size, CHUNK_SIZE):
-            length = min(CHUNK_SIZE, item.size - offset)
-            if _is_hole(fd, offset, length):
-                yield None, length
-                continue
-            data = _pread(fd, offset, length, item)
-            yield (None if data == _ZEROS[:length] else data), length
-        _check(fd, item)
-    finally:
-        os.close(fd)
+    def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:
+        """See `DirTree.open`."""
+        ...
 
 
-def read_at(tree: DirTree, item: Found, offset: int, length: int) -> bytes:
+def read_at(source: Opener, item: Found, offset: int, length: int) -> bytes:
     """One range of a file, in bytes.
 
     Raises:
-        SourceChanged: The file is no longer the one that the scan found.
+        SourceChanged: The file is not, or did not stay, the one that the scan found.
         OSError: It could not be read.
     """
-    fd = _open(tree, item)
+    fd = _open(source, item)
     try:
-        return _pread(fd, offset, length, item)
+        data = os.pread(fd, length, offset)
+        while 0 < len(data) < length:
+            more = os.pread(fd, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        check_same(fd, item)
     finally:
         os.close(fd)
+    if len(data) < length:
+        raise SourceChanged(f"{os.fsdecode(item.path)!r} became shorter while it was sent")
+    return data
 
 
-def _open(tree: DirTree, item: Found) -> int:
+def read_into(source: Opener, item: Found, offset: int, buffer: memoryview) -> bool:
+    """Fill a buffer from a file, without a copy.
+
+    Args:
+        source: The tree.
+        item: The file as the scan found it.
+        offset: The first byte.
+        buffer: As long as what is to be read.
+
+    Returns:
+        False where the range is a hole; the buffer is as it was then.
+
+    Raises:
+        SourceChanged: The file is not, or did not stay, the one that the scan found.
+        OSError: It could not be read.
+    """
+    fd = _open(source, item)
     try:
-        fd = tree.open(item.path, os.O_RDONLY)
+        hole = _is_hole(fd, offset, len(buffer))
+        done = 0
+        while not hole and done < len(buffer):
+            count = os.preadv(fd, [buffer[done:]], offset + done)
+            if not count:
+                break
+            done += count
+        check_same(fd, item)
+    finally:
+        os.close(fd)
+    if not hole and done < len(buffer):
+        raise SourceChanged(f"{os.fsdecode(item.path)!r} became shorter while it was sent")
+    return not hole
+
+
+def is_zero(data: bytes | bytearray, length: int) -> bool:
+    """Whether the first `length` bytes (at least one, at most a chunk) are all zero."""
+    return not data[0] and data.startswith(_ZEROS if length == CHUNK_SIZE else _ZEROS[:length])
+
+
+def _open(source: Opener, item: Found) -> int:
+    try:
+        return source.open(item.path, os.O_RDONLY)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
             raise SourceChanged(f"{os.fsdecode(item.path)!r} was replaced while it was sent") from error
         raise
-    try:
-        _check(fd, item)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
 
 
-def _check(fd: int, item: Found) -> None:
+def check_same(fd: int, item: Found) -> None:
+    """Refuse an open file that is not, unchanged, the one that the scan found.
+
+    Raises:
+        SourceChanged: It is not.
+    """
     if not same_file(item, os.fstat(fd)):
         raise SourceChanged(f"{os.fsdecode(item.path)!r} changed while it was sent")
-
-
-def _pread(fd: int, offset: int, length: int, item: Found) -> bytes:
-    data = os.pread(fd, length, offset)
-    while len(data) < length:
-        more = os.pread(fd, length - len(data), offset + len(data))
-        if not more:
-            raise SourceChanged(f"{os.fsdecode(item.path)!r} became shorter while it was sent")
-        data += more
-    return data
 
 
 def _is_hole(fd: int, offset: int, length: int) -> bool:

@@ -3,12 +3,17 @@
 The order is the safety: blobs, then a second look at the source, then the manifest, then one listing with sizes, then
 the conditional write of the head, and only then the deletion of what nothing needs. Until the head moves, everything
 sent is garbage; after it moved, nothing that fails can undo the commit, so nothing that fails is reported as its failure.
+
+Where one look at the source finds what the stat cache records for the committed manifest, and one listing finds that
+manifest's blobs, everything is home already and nothing is written. No second look is needed then: each name was, when
+it was looked at, as it had been recorded, so by its ctime it was so all along, and therefore all of them were at the
+moment when the look began.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +21,13 @@ from backends.errors import BackendsError, CorruptData, HeadConflict, Preconditi
 from backends.hydration import index as stat_index
 from backends.hydration.head import Head
 from backends.hydration.location import Location
-from backends.hydration.manifest import HOLE, Manifest
-from backends.hydration.pack import Place
-from backends.hydration.pool import Pool
+from backends.hydration.manifest import Manifest
+from backends.hydration.pool import TransferPool
 from backends.hydration.progress import Meter
-from backends.hydration.send import Sender, Taken
+from backends.hydration.send import Sender, Taken, look
+from backends.hydration.survey import survey
 
 _BATCH = 500  # keys deleted between two looks at the caller's token
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +48,21 @@ class Stats:
 
     files: int
     bytes: int
-    files_hashed: int
-    bytes_hashed: int
-    blobs_sent: int
-    bytes_sent: int
-    skipped: int
+    files_hashed: int = 0
+    bytes_hashed: int = 0
+    blobs_sent: int = 0
+    bytes_sent: int = 0
+    skipped: int = 0
     blobs_deleted: int = 0
     collect_error: BackendsError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dehydrated:
-    """A committed dehydration: the module's new head, and what was done."""
+    """A committed dehydration: the module's head, which is the one it had where nothing changed, and what was done."""
 
     head: Head
     stats: Stats
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What the store holds at the beginning: blobs, known contents, and what the kept manifest needs."""
-
-    sizes: dict[bytes, int]
-    known: dict[bytes, Place]
-    kept: frozenset[str]
-    keep_all: bool
 
 
 class Dehydration:
@@ -81,17 +75,26 @@ class Dehydration:
         index: The stat cache to use and to renew.
         keep_previous: Keep the last clean manifest and its blobs beside the new one.
         meter: Progress and cancellation.
-        workers: Threads for requests.
+        pool: Threads for reading, hashing and requests.
+        workers: How many of them at most.
     """
 
     def __init__(
-        self, where: Location, head: Head, source: Path, *, index: Path, keep_previous: bool, meter: Meter, workers: int
+        self,
+        where: Location,
+        head: Head,
+        source: Path,
+        *,
+        index: Path,
+        keep_previous: bool,
+        meter: Meter,
+        pool: TransferPool,
+        workers: int,
     ) -> None:
         self._where, self._head, self._source, self._index_path = where, head, source, index
-        # A second dehydration after a crash keeps the older one: it is the last that is known to be clean.
-        self._kept = (head.previous or head.manifest) if keep_previous else None
+        self._keep_previous = keep_previous
         self._meter = meter
-        self._workers = workers
+        self._pool, self._workers = pool, workers
 
     def run(self) -> Dehydrated:
         """Do it.
@@ -104,42 +107,66 @@ class Dehydration:
         try:
             self._check_fence()
             self._where.store.sweep_unfinished(self._where.prefix)
-            before = self._look()
-            with Pool(self._workers) as pool:
-                sender = Sender(
-                    self._where, self._head, known=before.known, sizes=before.sizes, pool=pool, meter=self._meter
-                )
-                index = stat_index.load(self._index_path, self._head.manifest)
-                taken, manifest = sender.take(self._source, index)
-                digest = sender.send_manifest(manifest)
-            stored = self._verify(manifest, digest)
-            self._meter.phase("commit")
-            self._meter.check()
-            head = self._where.write_head(
-                replace(self._head, manifest=digest, previous=self._kept), over=self._head.etag
-            )
+            index = stat_index.load(self._index_path)
+            if index.manifest != self._head.manifest:
+                index = stat_index.Index()
+            taken = look(self._source, self._meter)
+            stored = self._where.list_blobs()
+            if index.proves(taken.scan) and index.blobs.items() <= stored.items():
+                return self._keep(Stats(index.files, index.size, skipped=taken.scan.skipped), {*index.blobs}, stored)
+            return self._send(index, taken, stored)
         except PreconditionFailed as error:
             raise self._conflict() from error
         except CorruptData:
             # What is missing may be what a new owner has collected: then the fence is the news, not the damage.
             self._check_fence()
             raise
-        self._save_index(taken, digest)
-        needed = before.kept | {digest} | {ref.digest.hex() for ref in manifest.blobs}
-        garbage = [] if before.keep_all else [name for name in stored if name not in needed]
-        deleted, failure = self._collect(head, garbage)
-        stats = Stats(
-            files=len(taken.contents),
-            bytes=manifest.total_bytes,
-            files_hashed=sender.files_hashed,
-            bytes_hashed=sender.bytes_hashed,
-            blobs_sent=sender.blobs_sent,
-            bytes_sent=sender.bytes_sent,
-            skipped=taken.skipped,
-            blobs_deleted=deleted,
-            collect_error=failure,
+
+    def _send(self, index: stat_index.Index, taken: Taken, stored: dict[str, int]) -> Dehydrated:
+        """Send what is new and commit the manifest, unless it says what the committed one says."""
+        # A second dehydration after a crash keeps the older one: it is the last that is known to be clean.
+        kept = (self._head.previous or self._head.manifest) if self._keep_previous else None
+        before = survey(self._where, self._head.manifest, kept, stored)
+        sender = Sender(
+            self._where,
+            self._head,
+            known=before.known,
+            sizes=before.sizes,
+            pool=self._pool,
+            workers=self._workers,
+            meter=self._meter,
         )
-        return Dehydrated(head, stats)
+        taken, manifest = sender.take(self._source, index, taken)
+        old = before.manifest
+        if old is not None and self._head.manifest is not None and manifest.describes_same(old):
+            # Everything that it needs was in the listing: what was not would have been sent, under another name.
+            self._save_index(taken, self._head.manifest, old)
+            needed = {self._head.manifest, *_names(old)}
+            if sender.blobs_sent:  # by a reading that was found inconsistent
+                stored = self._where.list_blobs()
+            return self._keep(_stats(old, taken, sender), needed, stored)
+        digest = sender.send_manifest(manifest)
+        stored = self._verify(manifest, digest)
+        head = self._commit(replace(self._head, manifest=digest, previous=kept))
+        self._save_index(taken, digest, manifest)
+        needed = {digest, *_names(manifest)}
+        garbage = () if before.kept is None else sorted(stored.keys() - needed - before.kept)
+        return self._collected(head, _stats(manifest, taken, sender), garbage)
+
+    def _keep(self, stats: Stats, needed: set[str], stored: dict[str, int]) -> Dehydrated:
+        """Leave the committed manifest as it is, and the head too unless something else has to change.
+
+        There is nothing to keep beside an unchanged manifest, but an older one may be there: it stays or goes.
+        """
+        previous = self._head.previous if self._keep_previous else None
+        kept = survey(self._where, None, previous, stored).kept
+        garbage = () if kept is None else sorted(stored.keys() - needed - kept)
+        head = self._head
+        if garbage or previous != head.previous:
+            # Garbage may have been written under this very head, by an attempt that was interrupted. Only deletes under
+            # a later head may name it: one that arrives late must not strike what the next attempt sends.
+            head = self._commit(replace(head, previous=previous))
+        return self._collected(head, stats, garbage)
 
     def _check_fence(self) -> None:
         self._meter.check()
@@ -150,31 +177,6 @@ class Dehydration:
     def _conflict(self) -> HeadConflict:
         current = self._where.peek_head()
         return HeadConflict(f"{self._where.head_key} was changed while the data was sent", current=current)
-
-    def _look(self) -> _Before:
-        """Learn what is stored, and which blobs the manifest to be kept needs."""
-        stored = self._where.list_blobs()
-        sizes = {bytes.fromhex(name): size for name, size in stored.items() if _DIGEST.fullmatch(name)}
-        known: dict[bytes, Place] = {}
-        kept: set[str] = set()
-        keep_all = False
-        for digest in {digest for digest in (self._head.manifest, self._kept) if digest is not None}:
-            try:
-                manifest = self._where.read_manifest(digest)
-            except CorruptData:
-                # Bad data of the past must not keep today's from its way home: everything is sent anew. But what a
-                # manifest needs that can't be read is unknown, so while it is to be kept nothing is deleted.
-                keep_all = keep_all or digest == self._kept
-                continue
-            if digest == self._kept:
-                kept = {digest} | {ref.digest.hex() for ref in manifest.blobs}
-            for entry in manifest.entries:
-                for chunk in entry.chunks:
-                    if chunk.blob != HOLE:
-                        ref = manifest.blobs[chunk.blob]
-                        if sizes.get(ref.digest) == ref.size:
-                            known[chunk.content] = Place(ref.digest, chunk.offset, chunk.length)
-        return _Before(sizes, known, frozenset(kept), keep_all)
 
     def _verify(self, manifest: Manifest, digest: str) -> dict[str, int]:
         """Read the manifest back through the gate that hydration uses, and see every blob in one listing."""
@@ -193,19 +195,27 @@ class Dehydration:
                 )
         return stored
 
-    def _save_index(self, taken: Taken, digest: str) -> None:
-        settled = taken.began_ns - stat_index.RACY_NS
-        files = [
-            (item, taken.contents[item.path]) for item in taken.found if item.kind == "f" and item.ctime_ns < settled
-        ]
+    def _commit(self, head: Head) -> Head:
+        self._meter.phase("commit")
+        self._meter.check()
+        return self._where.write_head(head, over=self._head.etag)
+
+    def _save_index(self, taken: Taken, name: str, manifest: Manifest) -> None:
         # The commit stands without an index; the old one is of another manifest, so the next run hashes everything.
         with contextlib.suppress(OSError):
-            stat_index.save(self._index_path, digest, files)
+            stat_index.save(
+                self._index_path,
+                name,
+                manifest,
+                taken.scan.found,
+                taken.contents,
+                settled_ns=taken.began_ns - stat_index.RACY_NS,
+            )
 
-    def _collect(self, head: Head, garbage: list[str]) -> tuple[int, BackendsError | None]:
+    def _collected(self, head: Head, stats: Stats, garbage: Sequence[str]) -> Dehydrated:
         self._meter.phase("collect", files_total=len(garbage))
         guard = self._where.guard(head)
-        deleted = 0
+        deleted, failure = 0, None
         try:
             for start in range(0, len(garbage), _BATCH):
                 self._meter.check()
@@ -215,5 +225,21 @@ class Dehydration:
         except TransferCancelled:
             pass  # after the commit, to be cancelled means to return sooner
         except BackendsError as error:
-            return deleted, error
-        return deleted, None
+            failure = error
+        return Dehydrated(head, replace(stats, blobs_deleted=deleted, collect_error=failure))
+
+
+def _names(manifest: Manifest) -> set[str]:
+    return {ref.digest.hex() for ref in manifest.blobs}
+
+
+def _stats(manifest: Manifest, taken: Taken, sender: Sender) -> Stats:
+    return Stats(
+        len(taken.contents),
+        manifest.total_bytes,
+        files_hashed=sender.files_hashed,
+        bytes_hashed=sender.bytes_hashed,
+        blobs_sent=sender.blobs_sent,
+        bytes_sent=sender.bytes_sent,
+        skipped=taken.scan.skipped,
+    )

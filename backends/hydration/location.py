@@ -115,6 +115,22 @@ class Location:
         except BlobNotFound as error:
             raise CorruptData(f"the blob {key} is missing", blob=key) from error
 
+    def read_range(self, digest: str, offset: int, length: int) -> bytes:
+        """Read part of a blob that must exist; the hashes in it are the caller's to check.
+
+        Raises:
+            CorruptData: It is missing or too short.
+            BackendsError: The store failed.
+        """
+        key = self.blobs + digest
+        try:
+            data = self.store.get_range(key, offset, length)
+        except BlobNotFound as error:
+            raise CorruptData(f"the blob {key} is missing", blob=key) from error
+        if len(data) != length:
+            raise CorruptData(f"the blob {key} is shorter than the manifest says", blob=key)
+        return data
+
     def list_blobs(self) -> dict[str, int]:
         """Size in bytes of every blob, by digest.
 

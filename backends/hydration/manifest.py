@@ -119,6 +119,10 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             raise CorruptData(f"the manifest {blob} is invalid: {problem}", blob=blob)
         return manifest
 
+    def describes_same(self, other: Manifest) -> bool:
+        """Whether another manifest says the same of the tree and of where its contents are; salts aside."""
+        return self.entries == other.entries and self.blobs == other.blobs
+
     @property
     def total_bytes(self) -> int:
         """Sum of the files' lengths."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from backends.blobstore import BlobStore
+from backends.cancellation import watching
 from backends.errors import BackendsError, CorruptData, HeadConflict, InvalidName, PreconditionFailed, Tombstoned
 from backends.hydration.dehydrate import Dehydrated, Dehydration
 from backends.hydration.erase import Erased, erase
 from backends.hydration.head import FORMAT, Head, valid_name
-from backends.hydration.hydrate import Hydrated, hydrate
+from backends.hydration.hydrate import Hydrated, Hydration
 from backends.hydration.location import Location
-from backends.hydration.pool import WORKERS
+from backends.hydration.pool import WORKERS, TransferPool
 from backends.hydration.progress import Meter, Progress
 
 Report = Callable[[Progress], None]
@@ -27,18 +29,22 @@ class RemoteModule:
         store: The backend.
         module_id: The module's id.
         owner: Who this is: unique to a hub, stable over its restarts. Printable ASCII without spaces.
-        workers: Threads for requests in each transfer; each holds at most one blob (16 MiB) in memory.
+        workers: Threads for the work of each transfer; each holds at most one blob (16 MiB) in memory.
+        pool: Threads to share with other transfers, of which each uses at most `workers`; a transfer without has its own.
 
     Raises:
         InvalidName: Not a module id, or not an owner.
     """
 
-    def __init__(self, store: BlobStore, module_id: str, *, owner: str, workers: int = WORKERS) -> None:
+    def __init__(
+        self, store: BlobStore, module_id: str, *, owner: str, workers: int = WORKERS, pool: TransferPool | None = None
+    ) -> None:
         _check_name(owner, "owner")
         self.module_id = module_id
         self.owner = owner
         self._where = Location.of(store, module_id)
         self._workers = workers
+        self._pool = pool
 
     def read_head(self) -> Head | None:
         """The module's head, or None where the backend has none.
@@ -103,6 +109,7 @@ class RemoteModule:
         *,
         scratch: Path,
         index: Path,
+        over_clean: bool = False,
         progress: Report | None = None,
         cancelled: threading.Event | None = None,
     ) -> Hydrated:
@@ -113,6 +120,9 @@ class RemoteModule:
             destination: The directory to create; its parent must exist.
             scratch: A directory on the same file system for the work; created if missing.
             index: Where to write the stat cache for the next `dehydrate`.
+            over_clean: Let `destination` exist, if `index` proves that it holds nothing but what was sent home: then
+                only what differs is fetched, and the whole is exchanged when it is complete. What changed less than
+                2 s ago proves nothing.
             progress: Told how far it is, from any thread, never from two at once.
             cancelled: Set it to end the transfer.
 
@@ -120,7 +130,8 @@ class RemoteModule:
             What was brought.
 
         Raises:
-            DestinationExists: There is something at `destination`.
+            DestinationExists: There is something at `destination`, or with `over_clean` something that is not proven to
+                be clean; it is as it was.
             CorruptData: A blob is missing, corrupt or hostile; it is named.
             LocalDiskError: The local disk failed.
             TransferCancelled: The token was set.
@@ -131,15 +142,17 @@ class RemoteModule:
         if head.tombstone:
             raise Tombstoned(f"{self.module_id} is being erased")
         try:
-            return hydrate(
-                self._where,
-                head.manifest,
-                destination,
-                scratch=scratch,
-                index=index,
-                meter=Meter(progress, cancelled),
-                workers=self._workers,
-            )
+            with watching(cancelled), self._threads() as pool:
+                return Hydration(
+                    self._where,
+                    head.manifest,
+                    destination,
+                    scratch=scratch,
+                    index=index,
+                    meter=Meter(progress, cancelled),
+                    pool=pool,
+                    workers=self._workers,
+                ).run(over_clean=over_clean)
         except CorruptData as error:
             # What is missing may be what a new owner has collected: then this head is old, and nothing is damaged.
             try:
@@ -184,15 +197,17 @@ class RemoteModule:
         """
         if head.owner != self.owner or head.tombstone:
             raise HeadConflict(f"{self.module_id} is not owned by {self.owner}", current=head)
-        return Dehydration(
-            self._where,
-            head,
-            source,
-            index=index,
-            keep_previous=keep_previous,
-            meter=Meter(progress, cancelled),
-            workers=self._workers,
-        ).run()
+        with watching(cancelled), self._threads() as pool:
+            return Dehydration(
+                self._where,
+                head,
+                source,
+                index=index,
+                keep_previous=keep_previous,
+                meter=Meter(progress, cancelled),
+                pool=pool,
+                workers=self._workers,
+            ).run()
 
     def erase(self, *, progress: Report | None = None, cancelled: threading.Event | None = None) -> Erased:
         """Remove everything that the backend holds of the module, whoever owns it, and prove it by a listing.
@@ -209,7 +224,16 @@ class RemoteModule:
             TransferCancelled: The token was set.
             BackendsError: The backend failed; to be repeated.
         """
-        return erase(self._where, self.owner, Meter(progress, cancelled))
+        with watching(cancelled):
+            return erase(self._where, self.owner, Meter(progress, cancelled))
+
+    @contextmanager
+    def _threads(self) -> Generator[TransferPool]:
+        if self._pool is not None:
+            yield self._pool
+            return
+        with TransferPool(self._workers) as own:
+            yield own
 
     def _write(self, head: Head, *, over: str | None) -> Head:
         try:

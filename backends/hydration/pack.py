@@ -6,12 +6,15 @@ of the whole. Many tiny files thus cost few requests (measured: 24 times s5cmd's
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from blake3 import blake3
 
+from backends.hydration.head import SALT_SIZE
 from backends.hydration.manifest import PACK_SIZE, PACKED_BELOW
+from backends.hydration.pool import Lane
 
 _WASTE_LIMIT = 1024 * 1024  # dead bytes in a pack that are never worth a rewrite
 _LIVE_SHARE = 4  # a pack is rewritten when less than one in so many of its bytes is live
@@ -27,68 +30,92 @@ class Place(NamedTuple):
 
 
 class Packer:
-    """Places contents into blobs and sends those that the store does not have.
+    """Places the contents of one reading into blobs, and sends those that the store does not have.
+
+    Contents are *taken* once, by whoever comes first, and have a place when their blob was acknowledged. Packs are
+    filled by one thread, in the order of the tree, so the same tree makes the same packs.
 
     Args:
-        send: Called with digest and content of each new blob; may return before it is stored.
-        known: Places of contents that are stored already.
-        sizes: Sizes in bytes of the blobs that are stored already, by digest.
+        lane: Runs the requests.
+        send: Called on the lane's threads with digest and content of each new blob; returns when it is stored.
+        places: Places of contents that are stored already; added to.
+        sizes: Sizes in bytes of the blobs that are stored already, by digest; added to.
         salt: Ends each new blob.
     """
 
     def __init__(
         self,
-        send: Callable[[bytes, bytes | bytearray], None],
-        known: dict[bytes, Place],
+        lane: Lane,
+        send: Callable[[bytes, bytearray], None],
+        places: dict[bytes, Place],
         sizes: dict[bytes, int],
         salt: bytes,
     ) -> None:
-        self._salt = salt
-        self.places = known
+        self.places = places
         self.sizes = sizes
-        self._send = send
+        self._lane, self._send, self._salt = lane, send, salt
+        self._lock = threading.Lock()
+        self._taken = set(places)
         self._pack = bytearray()
-        self._waiting: dict[bytes, tuple[int, int]] = {}
+        self._members: list[tuple[bytes, int, int]] = []
 
     def has(self, content: bytes) -> bool:
-        """Whether a content has its place, in a blob or in the pack that is being filled."""
-        return content in self.places or content in self._waiting
+        """Whether a content has its place, or will have."""
+        return content in self._taken
+
+    def take(self, content: bytes) -> bool:
+        """Whether it is the caller who has to place a content, since nobody has yet."""
+        with self._lock:
+            if content in self._taken:
+                return False
+            self._taken.add(content)
+            return True
 
     def add(self, content: bytes, data: bytes) -> None:
-        """Place a content; nothing happens for one that has its place."""
-        if self.has(content):
-            return
-        if len(data) >= PACKED_BELOW:
-            digest = self._store(data + self._salt)
-            self.places[content] = Place(digest, 0, len(data))
+        """Put a small content into the pack that is being filled; nothing happens for one that is taken."""
+        if not self.take(content):
             return
         if len(self._pack) + len(data) > PACK_SIZE:
             self.flush()
-        self._waiting[content] = (len(self._pack), len(data))
+        self._members.append((content, len(self._pack), len(data)))
         self._pack += data
 
     def move(self, content: bytes, data: bytes) -> None:
-        """Place a content anew, in the pack that is being filled."""
+        """Place a small content anew, in the pack that is being filled."""
+        self._taken.discard(content)
         del self.places[content]
         self.add(content, data)
 
     def flush(self) -> None:
-        """Close the pack that is being filled."""
-        if not self._pack:
-            return
-        self._pack += self._salt
-        digest = self._store(self._pack)
-        for content, (offset, length) in self._waiting.items():
-            self.places[content] = Place(digest, offset, length)
-        self._pack = bytearray()
-        self._waiting = {}
+        """Close the pack that is being filled, and send it."""
+        if self._members:
+            self._lane.submit(self._send_pack, self._pack, self._members)
+            self._pack, self._members = bytearray(), []
 
-    def _store(self, data: bytes | bytearray) -> bytes:
-        digest = blake3(data).digest()
+    def send_chunk(self, content: bytes, hasher: blake3, buffer: bytearray) -> None:
+        """Send a large chunk that was taken, as a blob of its own, on the calling thread.
+
+        Args:
+            content: The chunk's hash.
+            hasher: Has seen the chunk, so that only the salt is left to hash.
+            buffer: The chunk, and room for the salt at its end; nobody else may use it any more.
+        """
+        buffer[-SALT_SIZE:] = self._salt
+        digest = hasher.update(self._salt).digest()
+        self._store(digest, buffer, [(content, 0, len(buffer) - SALT_SIZE)])
+
+    def _send_pack(self, pack: bytearray, members: list[tuple[bytes, int, int]]) -> None:
+        pack += self._salt
+        self._store(blake3(pack).digest(), pack, members)
+
+    def _store(self, digest: bytes, data: bytearray, members: list[tuple[bytes, int, int]]) -> None:
+        # What the listing has under this name was sent under this very head, whole: by an attempt that was interrupted.
         if self.sizes.get(digest) != len(data):
-            self.sizes[digest] = len(data)
             self._send(digest, data)
-        return digest
+        with self._lock:
+            self.sizes[digest] = len(data)
+            for content, offset, length in members:
+                self.places[content] = Place(digest, offset, length)
 
 
 def worth_rewriting(live: Mapping[bytes, int], sizes: Mapping[bytes, int]) -> set[bytes]:

@@ -53,6 +53,11 @@ class Meter:
         self._phase, self._bytes, self._files, self._bytes_total, self._files_total = "", 0, 0, 0, 0
         self._began = self._reported = 0.0
 
+    @property
+    def cancelled(self) -> threading.Event | None:
+        """The caller's token."""
+        return self._cancelled
+
     def check(self) -> None:
         """End here if the caller wants it.
 

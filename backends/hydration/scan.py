@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from backends.directory import DirTree, join
+from backends.directory import DirTree
 from backends.errors import SourceChanged, UnsupportedFile
 from backends.hydration.manifest import Kind
 from backends.hydration.progress import Meter
 
 _CLOCK_REALTIME_COARSE = 5  # the kernel's clock for timestamps; Linux's number, which the time module does not name
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # what os.fsencode looks up each time
 _TICK_LIMIT_NS = 50_000_000  # no kernel's timestamp granularity is coarser; a later time is a clock set back
 
 
@@ -33,14 +37,28 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """All that was found, parents first, and how many sockets and fifos were passed over."""
+    """What a look at a tree found.
+
+    Attributes:
+        found: All names, parents first.
+        skipped: Sockets and fifos passed over.
+        newest_ns: The latest ctime among them.
+    """
 
     found: list[Found]
     skipped: int
+    newest_ns: int
+
+
+_status = attrgetter("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev", "st_nlink")
+_Child = tuple[bytes, "tuple[int, int, int, int, int, int, int]"]
+"""A path, and the status fields above."""
 
 
 def scan(tree: DirTree, meter: Meter) -> Scan:
     """List a tree: directories, files, links, and which files are hard links of earlier ones.
+
+    Each name costs one stat, and little besides: a tree of which nothing has changed is seen home by this alone.
 
     Args:
         tree: The source.
@@ -56,77 +74,66 @@ def scan(tree: DirTree, meter: Meter) -> Scan:
         TransferCancelled: The token was set.
     """
     found: list[Found] = []
-    skipped = 0
+    skipped = newest = 0
     first_of: dict[tuple[int, int], bytes] = {}
     with tree.folder(b"") as root:
-        waiting = [(b"", os.fstat(root))]
+        levels: list[Iterator[_Child]] = [iter([(b"", _status(os.fstat(root)))])]
     try:
-        while waiting:
-            path, status = waiting.pop()
-            kind, target = _kind(tree, path, status, first_of)
-            if kind is None:
-                skipped += 1
-                continue
-            # A file under several names is one file: its own status is recorded with the first of them.
-            found.append(
-                Found(
-                    path,
-                    kind,
-                    stat.S_IMODE(status.st_mode) & 0o1777,
-                    status.st_size if kind == "f" else 0,
-                    status.st_mtime_ns,
-                    status.st_ctime_ns,
-                    status.st_ino,
-                    status.st_dev,
-                    target,
-                )
-            )
-            if kind == "d":
-                meter.check()
-                children = tree.entries(path)
-                meter.add(files=len(children))
-                waiting.extend((join(path, name), below) for name, below in reversed(children))
+        while levels:
+            # A loop over one directory is left for a subdirectory and taken up again after it; no recursion.
+            for path, (mode, length, mtime, ctime, inode, device, links) in levels[-1]:
+                newest = max(newest, ctime)
+                if stat.S_ISREG(mode):
+                    kind: Kind = "f"
+                    size, target = length, b""
+                    if links > 1 and (first := first_of.setdefault((device, inode), path)) != path:
+                        # A file under several names is one file: the others say where it is.
+                        kind, target, size = "h", first, 0
+                    found.append(Found(path, kind, mode & 0o1777, size, mtime, ctime, inode, device, target))
+                elif stat.S_ISDIR(mode):
+                    meter.check()
+                    found.append(Found(path, "d", mode & 0o1777, 0, mtime, ctime, inode, device))
+                    children = _children(tree, path)
+                    meter.add(files=len(children))
+                    levels.append(iter(children))
+                    break
+                elif stat.S_ISLNK(mode):
+                    with tree.parent(path) as (fd, name):
+                        target = os.readlink(name, dir_fd=fd)
+                    found.append(Found(path, "l", mode & 0o1777, 0, mtime, ctime, inode, device, target))
+                elif stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+                    skipped += 1
+                else:
+                    raise UnsupportedFile(f"{os.fsdecode(path)!r} is a device, which can't be sent home")
+            else:
+                levels.pop()
     except FileNotFoundError as error:
         raise SourceChanged("a directory of the source vanished while it was listed") from error
-    return Scan(found, skipped)
+    return Scan(found, skipped, newest)
 
 
-def settle(found: list[Found]) -> None:
-    """Wait until the clock that stamps files has moved past every time in the list (some milliseconds at most).
+def settle(newest_ns: int) -> None:
+    """Wait until the clock that stamps files has moved past a time (some milliseconds at most).
 
-    After that, whoever changes one of these files gives it another ctime than the listed one: without this, a write
-    in the same tick as the scan would leave the status equal and the change unseen.
+    After that, whoever changes a file that was listed with that ctime, or an earlier one, gives it another: without
+    this, a write in the same tick as the scan would leave the status equal and the change unseen.
     """
-    newest = max((item.ctime_ns for item in found), default=0)
-    while 0 <= newest - time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) < _TICK_LIMIT_NS:
+    while 0 <= newest_ns - time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) < _TICK_LIMIT_NS:
         time.sleep(0.001)
 
 
 def same_file(item: Found, status: os.stat_result) -> bool:
     """Whether an open file still is, unchanged, the one that was listed."""
-    return stat.S_ISREG(status.st_mode) and (
-        item.size,
-        item.mtime_ns,
-        item.ctime_ns,
-        item.inode,
-        item.device,
-    ) == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    mode, *rest, _ = _status(status)
+    return stat.S_ISREG(mode) and tuple(rest) == item[3:8]
 
 
-def _kind(
-    tree: DirTree, path: bytes, status: os.stat_result, first_of: dict[tuple[int, int], bytes]
-) -> tuple[Kind | None, bytes]:
-    mode = status.st_mode
-    if stat.S_ISDIR(mode):
-        return "d", b""
-    if stat.S_ISREG(mode):
-        if status.st_nlink == 1:
-            return "f", b""
-        first = first_of.setdefault((status.st_dev, status.st_ino), path)
-        return ("f", b"") if first == path else ("h", first)
-    if stat.S_ISLNK(mode):
-        with tree.parent(path) as (fd, name):
-            return "l", os.readlink(name, dir_fd=fd)
-    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
-        return None, b""
-    raise UnsupportedFile(f"{os.fsdecode(path)!r} is a device, which can't be sent home")
+def _children(tree: DirTree, folder: bytes) -> list[_Child]:
+    before = folder + b"/" if folder else b""
+    with tree.folder(folder) as fd, os.scandir(fd) as entries:
+        listed: list[_Child] = [
+            (before + entry.name.encode(_ENCODING, _ERRORS), _status(entry.stat(follow_symlinks=False)))
+            for entry in entries
+        ]
+    listed.sort(key=itemgetter(0))
+    return listed

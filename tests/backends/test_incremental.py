@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backends import SourceChanged
-from backends.directory import DirTree
+from backends.hydration import chunk, dehydrate, send
 from backends.hydration import index as stat_index
-from backends.hydration import send
-from backends.hydration.chunk import read_chunks
+from backends.hydration.progress import Meter
 from backends.hydration.scan import Found
+from backends.hydration.send import Taken
 from tests.backends.rig import Rig
 from tests.backends.stores import Counting
 from tests.backends.trees import snapshot
@@ -32,16 +32,119 @@ def _small_files(source: Path, count: int) -> None:
         (source / f"{number:04}").write_bytes(b"content %d" % number * 20)
 
 
-def test_nothing_changed_sends_a_manifest_at_most(counted: tuple[Rig, Counting, Path]) -> None:
-    """A second dehydration of the same directory puts the manifest and the head, nothing else."""
+@pytest.mark.parametrize("old", [True, False])
+def test_nothing_changed_writes_nothing(
+    counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    """A second dehydration of the same directory writes nothing at all, and leaves the head; with old files that the
+    index vouches for it does not even read the manifest."""
     rig, store, source = counted
+    if old:
+        monkeypatch.setattr(stat_index, "RACY_NS", 0)
     _small_files(source, 200)
     (source / "big").write_bytes(os.urandom(9 << 20))
-    rig.save(source)
+    first = rig.save(source)
     store.reset()
+    again = rig.save(source)
+    assert store.keys_put == []
+    assert store.calls["delete_many"] == 0
+    assert again.head == first.head
+    assert (again.stats.files, again.stats.bytes, again.stats.blobs_sent) == (201, first.stats.bytes, 0)
+    assert (again.stats.files_hashed == 0) is old
+    assert store.calls["get"] == (2 if old else 3)  # head twice (the rig's and the fence), manifest
+    assert store.calls["list"] == 1
+
+
+@pytest.mark.parametrize("change", ["mode", "mtime", "new", "gone", "link", "directory", "hard link", "rename"])
+def test_any_change_is_noticed(
+    counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Whatever changes in a tree that the index records, content or not, is committed."""
+    monkeypatch.setattr(stat_index, "RACY_NS", 0)
+    rig, _, source = counted
+    _small_files(source, 5)
+    (source / "dir").mkdir()
+    (source / "link").symlink_to("0001")
     rig.save(source)
-    assert len(store.keys_put) == 2
-    assert store.bytes_put < 40_000
+    copy = rig.load("copy")
+    assert rig.save(copy).stats.files_hashed == 0
+    before = copy.stat()
+
+    def relink() -> None:
+        (copy / "link").unlink()
+        (copy / "link").symlink_to("0002")
+
+    acts: dict[str, Callable[[], object]] = {
+        "mode": lambda: (copy / "0001").chmod(0o600),
+        "mtime": lambda: os.utime(copy / "0001", ns=(0, 5)),
+        "new": (copy / "dir" / "new").touch,
+        "gone": (copy / "0001").unlink,
+        "link": relink,
+        "directory": lambda: (copy / "dir").chmod(0o700),
+        "hard link": lambda: (copy / "other").hardlink_to(copy / "0003"),
+        "rename": lambda: (copy / "0001").rename(copy / "9999"),
+    }
+    acts[change]()
+    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    rig.save(copy)
+    assert snapshot(rig.load("again")) == snapshot(copy)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_unchanged_collects_orphans(
+    counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    """Orphans go with a dehydration that changes nothing too, under a head that is newer than they are."""
+    if old:
+        monkeypatch.setattr(stat_index, "RACY_NS", 0)
+    rig, store, source = counted
+    _small_files(source, 5)
+    first = rig.save(source).head
+    store.put("_tenant-1/blobs/" + "a" * 64, b"orphan")
+    store.reset()
+    again = rig.save(source)
+    assert again.stats.blobs_deleted == 1
+    assert store.keys_put == ["_tenant-1/head"]
+    assert (again.head.manifest, again.head.epoch) == (first.manifest, first.epoch)
+    assert again.head.nonce != first.nonce
+    assert rig.orphans() == set()
+    assert snapshot(rig.load("copy")) == snapshot(source)
+
+
+def test_unchanged_drops_the_previous(counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept beside an unchanged manifest stays while it is to be kept, and goes with a clean dehydration."""
+    monkeypatch.setattr(stat_index, "RACY_NS", 0)
+    rig, _, source = counted
+    (source / "file").write_bytes(b"clean")
+    clean = rig.save(source, keep_previous=True).head
+    assert rig.save(source, keep_previous=True).head == clean
+    (source / "file").write_bytes(b"after a crash")
+    kept = rig.save(source, keep_previous=True).head
+    assert kept.previous == clean.manifest
+    assert rig.save(source, keep_previous=True).head == kept
+    assert (rig.load_previous("previous") / "file").read_bytes() == b"clean"
+    head = rig.save(source).head
+    assert (head.manifest, head.previous) == (kept.manifest, None)
+    assert rig.orphans() == set()
+    assert (rig.load("copy") / "file").read_bytes() == b"after a crash"
+
+
+@pytest.mark.parametrize("lost", ["blob", "manifest", "size"])
+def test_unchanged_notices_what_the_store_lost(
+    counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """A tree that has not changed is sent again where the listing does not show all that its manifest needs."""
+    monkeypatch.setattr(stat_index, "RACY_NS", 0)
+    rig, store, source = counted
+    _small_files(source, 5)
+    head = rig.save(source).head
+    keys = {info.key.rpartition("/")[2] == head.manifest: info.key for info in store.list("_tenant-1/blobs/")}
+    store.delete(keys[lost == "manifest"])
+    if lost == "size":
+        store.put(keys[False], b"shorter")
+    rig.save(source)
+    rig.index.unlink()
+    assert snapshot(rig.load("copy")) == snapshot(source)
 
 
 def test_small_files_share_packs(counted: tuple[Rig, Counting, Path]) -> None:
@@ -136,7 +239,7 @@ def test_bad_index_is_ignored(
     if damage == "directory":
         rig.index.mkdir()
     elif damage == "foreign":
-        stat_index.save(rig.index, "0" * 64, [])
+        stat_index.save(rig.index, "0" * 64, rig.manifest(rig.claimed().manifest or ""), [], {})
     elif damage != "missing":
         flipped = data[:50] + bytes([data[50] ^ 1]) + data[51:]
         rig.index.write_bytes({"empty": b"", "garbage": b"x" * 100, "flipped": flipped}[damage])
@@ -202,21 +305,37 @@ def test_previous_is_kept_until_the_next_clean_one(counted: tuple[Rig, Counting,
     assert rig.orphans() == set()
 
 
-def test_a_file_that_keeps_changing(counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+Status = Callable[[int, Found], None]
+
+
+def _during_reads(monkeypatch: pytest.MonkeyPatch, act: Callable[[Found], object]) -> None:
+    """Do something after each read of a file, before it is seen whether the file is still the same."""
+    original: Status = chunk.check_same
+
+    def check(fd: int, item: Found) -> None:
+        act(item)
+        original(fd, item)
+
+    monkeypatch.setattr(chunk, "check_same", check)
+
+
+@pytest.mark.parametrize("size", [1, 5 << 20])
+def test_a_file_that_keeps_changing(
+    counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     """A file that changes at each reading is a typed error that names it; the head stays."""
     rig, _, source = counted
-    (source / "log").write_bytes(b"0")
+    (source / "log").write_bytes(b"0" * size)
     rig.save(source)
     before = rig.claimed()
-    original = read_chunks
 
-    def reading(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]]:
-        yield from original(tree, item)
+    def grow(_: Found) -> None:
         with (source / "log").open("ab") as file:
             file.write(b"more")
 
-    monkeypatch.setattr(send, "read_chunks", reading)
-    with pytest.raises(SourceChanged):
+    _during_reads(monkeypatch, grow)
+    (source / "log").touch()
+    with pytest.raises(SourceChanged, match="log"):
         rig.save(source)
     assert rig.claimed() == before
 
@@ -225,18 +344,30 @@ def test_a_file_that_changes_once(counted: tuple[Rig, Counting, Path], monkeypat
     """A change in the middle of a reading is noticed, and the next reading is committed."""
     rig, _, source = counted
     (source / "file").write_bytes(b"a" * (9 << 20))
-    original = read_chunks
     changes = iter([b"b" * (9 << 20)])
-
-    def reading(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]]:
-        for chunk in original(tree, item):
-            yield chunk
-            for data in changes:
-                (source / "file").write_bytes(data)
-
-    monkeypatch.setattr(send, "read_chunks", reading)
+    _during_reads(monkeypatch, lambda _: [(source / "file").write_bytes(data) for data in changes])
     rig.save(source)
     assert (rig.load("copy") / "file").read_bytes() == b"b" * (9 << 20)
+
+
+def test_a_file_that_is_cut_while_it_is_read(
+    counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that becomes shorter between the scan and its reading is noticed, small or large."""
+    rig, _, source = counted
+    for name, size in (("large", 5 << 20), ("small", 5000)):
+        (source / name).write_bytes(os.urandom(size))
+    original = send.look
+
+    def cut(path: Path, meter: Meter) -> Taken:
+        taken = original(path, meter)
+        for file in path.iterdir():
+            os.truncate(file, file.stat().st_size // 2)
+        return taken
+
+    monkeypatch.setattr(dehydrate, "look", cut)
+    rig.save(source)
+    assert snapshot(rig.load("copy")) == snapshot(source)
 
 
 def test_the_source_can_change_anywhere(counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +379,6 @@ def test_the_source_can_change_anywhere(counted: tuple[Rig, Counting, Path], mon
     for name in "abc":
         (source / name).mkdir()
         (source / name / "secret").write_bytes(b"mine " + name.encode())
-    original = read_chunks
 
     def swap() -> None:
         (source / "c").rename(source.parent / "gone")
@@ -257,12 +387,11 @@ def test_the_source_can_change_anywhere(counted: tuple[Rig, Counting, Path], mon
     steps: list[Callable[[], None]] = [swap, (source / "new").touch, lambda: None]
     changes = iter(steps)
 
-    def reading(tree: DirTree, item: Found) -> Iterator[tuple[bytes | None, int]]:
+    def act(item: Found) -> None:
         if item.path == b"a/secret":
             next(changes)()
-        yield from original(tree, item)
 
-    monkeypatch.setattr(send, "read_chunks", reading)
+    _during_reads(monkeypatch, act)
     rig.save(source)
     copy = rig.load("copy")
     assert snapshot(copy) == snapshot(source)

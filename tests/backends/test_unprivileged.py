@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backends import BackendDenied, LocalDiskError, RemoteModule, open_store
-from backends.hydration import hydrate
+from backends.hydration import place as place_module
 from tests.backends.rig import Rig
 from tests.backends.trees import Node, build, snapshot, workspace
 
@@ -49,10 +49,10 @@ def test_read_only_trees_are_cleaned_up(place: Path, monkeypatch: pytest.MonkeyP
     rig = Rig(place)
     rig.save(build(place / "source", READ_ONLY))
 
-    def fail(*_args: object) -> None:
+    def fail(*_args: object, **_options: object) -> None:
         raise OSError(5, "injected")
 
-    monkeypatch.setattr(hydrate, "_place", fail)
+    monkeypatch.setattr(place_module, "place", fail)
     with pytest.raises(LocalDiskError, match="injected"):
         rig.load("copy")
     assert rig.scraps() == []
