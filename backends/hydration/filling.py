@@ -162,10 +162,10 @@ class Filling:
         """Take pieces from the local copy; what is not what it should be there is left to be fetched."""
         assert self._local is not None
         done: list[Piece] = []
-        with Cursor(self._tree) as cursor:
+        with Cursor(self._tree) as cursor, Cursor(self._local.tree) as source:
             for piece in batch:
                 self._meter.check()
-                data = self._local.read(piece.chunk)
+                data = self._local.read(source, piece.chunk)
                 if data is None:
                     self._missed.append(piece)
                 else:

@@ -7,6 +7,7 @@ at again before it is replaced, and once more when it is out of everybody's way 
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,7 @@ from blake3 import blake3
 from backends.directory import DIRECTORY, DirTree
 from backends.errors import DestinationExists, SourceChanged, UnsupportedFile
 from backends.hydration import index as stat_index
-from backends.hydration.chunk import read_at
+from backends.hydration.chunk import Opener, read_at
 from backends.hydration.manifest import Chunk
 from backends.hydration.progress import Meter
 from backends.hydration.scan import Found, Scan, scan
@@ -50,7 +51,6 @@ class LocalCopy:
         except BaseException:
             self.close()
             raise
-        self._places = self.index.local(self._found)
 
     def __enter__(self) -> Self:
         return self
@@ -64,16 +64,25 @@ class LocalCopy:
         """Close its descriptors."""
         self.tree.__exit__(None, None, None)
 
+    @cached_property
+    def _places(self) -> dict[bytes, stat_index.Local]:
+        return self.index.local(self._found)
+
     def has(self, chunk: Chunk) -> bool:
         """Whether a chunk's content should be there."""
         place = self._places.get(chunk.content)
         return place is not None and place.length == chunk.length
 
-    def read(self, chunk: Chunk) -> bytes | None:
-        """A chunk's content, checked; None where it is not there after all (then it is in the backend)."""
+    def read(self, source: Opener, chunk: Chunk) -> bytes | None:
+        """A chunk's content, checked; None where it is not there after all (then it is in the backend).
+
+        Args:
+            source: The caller's own place in `tree`.
+            chunk: One that `has` said is there.
+        """
         place = self._places[chunk.content]
         try:
-            data = read_at(self.tree, place.item, place.offset, place.length)
+            data = read_at(source, place.item, place.offset, place.length)
         except (SourceChanged, OSError):
             return None
         return data if blake3(data).digest() == chunk.content else None

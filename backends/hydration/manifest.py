@@ -32,6 +32,7 @@ TIME_LIMIT = 2**63 - 1
 """Times are within so many ns of 1970, either way (to the year 2262); writers clamp what lies beyond."""
 
 _MAX_SIZE = 2**62
+_NO_NAMES = frozenset({b"", b".", b".."})
 _MODES = 0o1777  # set-uid and set-gid are never kept: owners are not either
 
 Kind = Literal["d", "f", "l", "h"]
@@ -46,7 +47,7 @@ class Chunk(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
     length: int
 
 
-class Entry(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+class Entry(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """One name of the tree.
 
     Attributes:
@@ -142,19 +143,22 @@ def _problem(manifest: Manifest) -> str | None:
         return "the first entry is not the root directory"
     directories = {b""}
     files: set[bytes] = set()
-    last: list[bytes] = []
+    last = b""
     total = 0
     for index, entry in enumerate(manifest.entries):
         if index:
-            # Ascending order of components: no name occurs twice, and parents come before their children.
-            parts = entry.path.split(b"/")
-            if any(part in (b"", b".", b"..") or b"\0" in part or len(part) > 255 for part in parts):
+            # What comes before the last component has been checked: it is the path of a directory among the entries.
+            parent, slash, name = entry.path.rpartition(b"/")
+            if name in _NO_NAMES or b"\0" in name or len(name) > 255 or (slash and not parent):
                 return f"the path {entry.path!r} is not a plain relative path"
-            if parts <= last:
-                return f"the path {entry.path!r} is out of order or occurs twice"
-            last = parts
-            if entry.path.rpartition(b"/")[0] not in directories:
+            if parent not in directories:
                 return f"the parent of {entry.path!r} is not a directory of the manifest"
+            # Ascending order of components: no name occurs twice, and parents come before their children. NUL is in no
+            # component and before all that is, so this compares components and not bytes of the slash.
+            key = entry.path.replace(b"/", b"\0")
+            if key <= last:
+                return f"the path {entry.path!r} is out of order or occurs twice"
+            last = key
         problem = _entry_problem(entry, manifest.blobs, files)
         if problem is not None:
             return f"{problem} in {entry.path!r}"

@@ -74,7 +74,7 @@ def scan(tree: DirTree, meter: Meter) -> Scan:
         TransferCancelled: The token was set.
     """
     found: list[Found] = []
-    skipped = newest = 0
+    skipped = 0
     first_of: dict[tuple[int, int], bytes] = {}
     with tree.folder(b"") as root:
         levels: list[Iterator[_Child]] = [iter([(b"", _status(os.fstat(root)))])]
@@ -82,7 +82,6 @@ def scan(tree: DirTree, meter: Meter) -> Scan:
         while levels:
             # A loop over one directory is left for a subdirectory and taken up again after it; no recursion.
             for path, (mode, length, mtime, ctime, inode, device, links) in levels[-1]:
-                newest = max(newest, ctime)
                 if stat.S_ISREG(mode):
                     kind: Kind = "f"
                     size, target = length, b""
@@ -109,7 +108,7 @@ def scan(tree: DirTree, meter: Meter) -> Scan:
                 levels.pop()
     except FileNotFoundError as error:
         raise SourceChanged("a directory of the source vanished while it was listed") from error
-    return Scan(found, skipped, newest)
+    return Scan(found, skipped, max(map(itemgetter(5), found)))
 
 
 def settle(newest_ns: int) -> None:
