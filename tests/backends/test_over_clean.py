@@ -122,8 +122,8 @@ def test_what_is_not_clean_is_not_touched(pair: Pair, monkeypatch: pytest.Monkey
     pair.change(lambda path: (path / "new").touch())
     acts: dict[str, Callable[[], object]] = {
         "content": lambda: (pair.copy / "dir" / "07").write_bytes(os.urandom(60_000)),
-        "new": lambda: (pair.copy / "mine").touch(),
-        "gone": lambda: (pair.copy / "dir" / "07").unlink(),
+        "new": (pair.copy / "mine").touch,
+        "gone": (pair.copy / "dir" / "07").unlink,
         "mode": lambda: (pair.copy / "dir").chmod(0o700),
         "touched": lambda: os.utime(pair.copy / "big"),
         "index": pair.mine.index.unlink,
@@ -175,7 +175,7 @@ def test_without_an_exchange(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
 
     after = pair.change(lambda path: (path / "new").touch())
     monkeypatch.setattr(place, "_libc", Libc())
-    monkeypatch.setattr(place.ctypes, "get_errno", lambda: 22)
+    monkeypatch.setattr("ctypes.get_errno", lambda: 22)
     pair.over()
     assert snapshot(pair.copy) == after
     assert pair.mine.scraps() == []
@@ -184,7 +184,7 @@ def test_without_an_exchange(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_damaged_copy_is_not_spread(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Content that the disk gives back differently, or not at all, is fetched instead of being copied."""
     after = pair.change(lambda path: (path / "new").touch())
-    original = local.read_at
+    original = chunk.read_at
 
     def read(source: chunk.Opener, item: Found, offset: int, length: int) -> bytes:
         if item.path == b"dir/07":
