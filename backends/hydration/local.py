@@ -6,6 +6,7 @@ at again before it is replaced, and once more when it is out of everybody's way 
 
 from __future__ import annotations
 
+import errno
 import os
 from functools import cached_property
 from pathlib import Path
@@ -40,12 +41,14 @@ class LocalCopy:
     """
 
     def __init__(self, path: Path, index: Path, meter: Meter) -> None:
-        self._path, self._meter = path, Meter(None, meter.cancelled)  # its looks are no progress
+        self._path, self._meter = path, meter.quiet()  # its looks are no progress
         self.index = stat_index.load(index)
         try:
             self.tree = DirTree(os.open(path, DIRECTORY))
-        except NotADirectoryError:
-            raise DestinationExists(f"{path} exists already and is no directory") from None
+        except OSError as error:
+            if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+                raise
+            raise DestinationExists(f"{path} exists already and is no directory") from error
         try:
             self._found = self._prove()
         except BaseException:
@@ -87,8 +90,11 @@ class LocalCopy:
             return None
         return data if blake3(data).digest() == chunk.content else None
 
-    def check(self) -> None:
+    def check(self, root: os.stat_result | None = None) -> None:
         """Make sure that it is still what it was.
+
+        Args:
+            root: Status of what should be this very directory.
 
         Raises:
             DestinationExists: It was changed meanwhile.
@@ -96,8 +102,10 @@ class LocalCopy:
         """
         now, before = self._scan().found, self._found
         # The root's own times may change when it is moved.
-        root = (now[0].mode, now[0].inode, now[0].device)
-        if root != (before[0].mode, before[0].inode, before[0].device) or now[1:] != before[1:]:
+        same = (now[0].mode, now[0].inode, now[0].device) == (before[0].mode, before[0].inode, before[0].device)
+        if root is not None:
+            same = same and (root.st_ino, root.st_dev) == (now[0].inode, now[0].device)
+        if not same or now[1:] != before[1:]:
             raise DestinationExists(f"{self._path} was changed while it was to be replaced", hint=_HINT)
 
     def _prove(self) -> list[Found]:

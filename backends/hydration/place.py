@@ -61,7 +61,7 @@ def replace(tree: DirTree, scratch: int, name: bytes, destination: Path, *, mode
         _exchange(scratch, name, destination, aside)
     try:
         # Nobody finds it by its path any more, so what is not in it now will not be.
-        old.check()
+        old.check(os.stat(aside, dir_fd=scratch, follow_symlinks=False))
     except BaseException:
         with _movable(old):
             _exchange(scratch, aside, destination, name)

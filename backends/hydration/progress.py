@@ -17,8 +17,10 @@ class Progress:
     """Where a transfer stands.
 
     Attributes:
-        phase: "scan", "upload", "verify", "commit", "collect"; "download", "finish"; "erase".
-        bytes_done: Bytes dealt with in this phase.
+        phase: "scan", "upload" (reading, hashing and sending), "verify", "commit", "collect"; "download" (fetching,
+            verifying and writing), "finish"; "erase".
+        bytes_done: Bytes of files dealt with in this phase, whether or not they had to be sent or fetched; those of an
+            erasure are what was removed.
         bytes_total: Bytes that the phase has to deal with; 0 where unknown.
         files_done: Files (or objects) dealt with.
         files_total: Files (or objects) to deal with; 0 where unknown.
@@ -57,6 +59,10 @@ class Meter:
     def cancelled(self) -> threading.Event | None:
         """The caller's token."""
         return self._cancelled
+
+    def quiet(self) -> Meter:
+        """A meter with the same token that tells nobody."""
+        return Meter(None, self._cancelled)
 
     def check(self) -> None:
         """End here if the caller wants it.

@@ -144,7 +144,7 @@ class Sender:
             self.files_hashed += len(unread)
             self.bytes_hashed += sum(item.size for item in unread)
             self._rewrite(tree, lane, packer, taken)
-            if scan(tree, self._meter).found != taken.scan.found:
+            if scan(tree, self._meter.quiet()).found != taken.scan.found:
                 raise SourceChanged(f"{source} changed while it was sent")
             return taken, _build(taken, packer, self._salt)
 

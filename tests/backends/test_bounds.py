@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import BlobStore, Data, Guard, RemoteModule, TransferPool
+from backends import BlobStore, Data, Dehydrated, Guard, RemoteModule, TransferPool
 from backends.hydration.manifest import BLOB_LIMIT, CHUNK_SIZE, PACK_SIZE
 from tests.backends.rig import Rig
 from tests.backends.stores import Counting
@@ -81,6 +81,52 @@ def test_bytes_under_way_are_bounded(workers: int, shared: bool) -> None:
         assert store.most_bytes <= workers * (PACK_SIZE + 16)
         assert snapshot(rig.load("copy")) == snapshot(source)
         assert store.most_requests == workers
+
+
+def test_a_stuck_transfer_does_not_hold_up_another() -> None:
+    """While one module's requests hang, another module goes home and comes back on the same pool."""
+
+    class Stuck(Counting):
+        def put(
+            self,
+            key: str,
+            data: Data,
+            *,
+            if_match: str | None = None,
+            if_none_match: bool = False,
+            guard: Guard | None = None,
+        ) -> str:
+            if "/blobs/" in key:
+                begun.release()
+                assert gate.wait(60)
+            return super().put(key, data, if_match=if_match, if_none_match=if_none_match, guard=guard)
+
+    begun, gate = threading.Semaphore(0), threading.Event()
+    with workspace() as path, TransferPool(4) as pool:
+        rig = Rig(path)
+        for name, size in (("big", 40 << 20), ("small", 5000)):
+            (path / name).mkdir()
+            (path / name / "file").write_bytes(os.urandom(size))
+        big = RemoteModule(Stuck(rig.store), "big", owner="one", workers=2, pool=pool)
+        small = RemoteModule(rig.store, "small", owner="one", workers=2, pool=pool)
+        head = big.claim(None, "store")
+        sent: list[Dehydrated] = []
+        thread = threading.Thread(
+            target=lambda: sent.append(big.dehydrate(head, path / "big", index=path / "big-index"))
+        )
+        thread.start()
+        try:
+            for _ in range(2):
+                assert begun.acquire(timeout=20)
+            done = small.dehydrate(small.claim(None, "store"), path / "small", index=rig.index)
+            small.hydrate(done.head, path / "copy", scratch=rig.scratch, index=rig.index)
+            assert not begun.acquire(blocking=False)
+            assert sent == []
+        finally:
+            gate.set()
+            thread.join()
+        assert snapshot(path / "copy") == snapshot(path / "small")
+        assert sent[0].stats.bytes == 40 << 20
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

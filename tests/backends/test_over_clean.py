@@ -150,12 +150,12 @@ def test_what_becomes_dirty_meanwhile_is_given_back(pair: Pair, monkeypatch: pyt
     inside = os.open(pair.copy / "dir", os.O_RDONLY)
     original, looks = local.LocalCopy.check, 0
 
-    def check(self: local.LocalCopy) -> None:
+    def check(self: local.LocalCopy, root: os.stat_result | None = None) -> None:
         nonlocal looks
         looks += 1
         if looks == wanted:
             os.close(os.open("late", os.O_CREAT | os.O_WRONLY, dir_fd=inside))
-        original(self)
+        original(self, root)
 
     monkeypatch.setattr(local.LocalCopy, "check", check)
     with pytest.raises(DestinationExists, match="changed"):
@@ -164,6 +164,37 @@ def test_what_becomes_dirty_meanwhile_is_given_back(pair: Pair, monkeypatch: pyt
     assert (pair.copy / "dir" / "late").exists()
     assert not (pair.copy / "new").exists()
     assert pair.mine.scraps() == []
+
+
+def test_what_was_put_in_its_place_is_given_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that somebody puts in the copy's place in the last instant is not taken for it, and not removed."""
+    pair.change(lambda path: (path / "new").touch())
+    original = local.LocalCopy.check
+
+    def check(self: local.LocalCopy, root: os.stat_result | None = None) -> None:
+        original(self, root)
+        if not pair.copy.with_name("aside").exists():
+            pair.copy.rename(pair.copy.with_name("aside"))
+            pair.copy.mkdir()
+            (pair.copy / "mine").write_bytes(b"mine")
+
+    monkeypatch.setattr(local.LocalCopy, "check", check)
+    with pytest.raises(DestinationExists):
+        pair.over()
+    assert [path.name for path in pair.copy.iterdir()] == ["mine"]
+    assert pair.mine.scraps() == []
+
+
+def test_a_link_is_no_copy(pair: Pair) -> None:
+    """A link to a clean copy is refused: what it leads to is somebody else's."""
+    pair.change(lambda path: (path / "new").touch())
+    real = pair.copy.rename(pair.copy.with_name("real"))
+    pair.copy.symlink_to(real)
+    before = snapshot(real)
+    with pytest.raises(DestinationExists):
+        pair.over()
+    assert pair.copy.is_symlink()
+    assert snapshot(real) == before
 
 
 def test_without_an_exchange(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

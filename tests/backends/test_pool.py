@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -10,6 +12,7 @@ import pytest
 
 from backends import TransferCancelled, TransferPool
 from backends.cancellation import pause
+from backends.hydration.pool import Lane
 
 
 class Probe:
@@ -122,14 +125,20 @@ def test_leaving_a_lane_waits_for_its_own_calls() -> None:
         other.submit(others.call, "other")
         others.started(1)
 
+        lanes: list[Lane] = []
+
         def leave() -> None:
             with pool.lane(4) as lane:
+                lanes.append(lane)
                 for _ in range(3):
                     lane.submit(probe.call, "mine")
                 probe.started(1)
 
         thread = _background(leave)
         probe.started(1)
+        deadline = time.monotonic() + 20
+        while lanes[0].queued and time.monotonic() < deadline:
+            os.sched_yield()
         probe.gate.release()
         thread.join(20)
         assert not thread.is_alive()
