@@ -132,7 +132,8 @@ Everything is checked before anything is touched. An unknown key or variable, or
 
 {table(("key", "type", "default", "allowed", "meaning"), rows)}
 
-The backend's URI never holds credentials; one that does is refused, and the error does not repeat it.
+The backend's URI never holds credentials; one that does is refused, and the error does not repeat it. What
+`backend_options` may hold depends on the backend, see [Backends](../backends.md); errors name an option, never its value.
 
 ## Kinds
 
@@ -148,6 +149,9 @@ data_dir = "/var/lib/modhub"
 backend = "file:///srv/modhub"
 ports = [7000, 7999]
 idle_timeout = 900
+
+[backend_options]
+create = false  # the folder is on a disk that may not be mounted
 
 [kinds.notes]
 command = ["/usr/bin/notes-server", "--listen", "127.0.0.1:{{port}}", "--data", "{{data_dir}}"]
@@ -236,7 +240,7 @@ def messages_page() -> str:
         call = f"{name}({', '.join(parameters)})"
         rows.append((code(call), code(type_name(reply)), "yes" if has_id else "", summary(cls)))
     replies = ""
-    for reply_type in (info.ModuleInfo, info.Obliterated, info.OperationInfo, events.Event):
+    for reply_type in (info.ModuleInfo, info.Obliterated, info.OperationInfo, info.BackendStatus, events.Event):
         hints = typing.get_type_hints(reply_type)
         meanings = attributes(reply_type)
         fields = [
@@ -331,6 +335,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     ),
     "retry keys": lambda: _keys("retry_delay", "retry_delay_max"),
     "idle keys": lambda: _keys("idle_timeout", "hibernated_timeout", "sweep_interval"),
+    "transfer keys": lambda: _keys("max_transfers", "transfer_threads"),
+    "breaker keys": lambda: _keys("breaker_failures", "breaker_delay", "breaker_delay_max"),
     "liveness keys": lambda: _keys("live_interval", "live_timeout", "live_misses", "stall_threshold"),
 }
 PAGES_WITH_BLOCKS = ("hub.md",)

@@ -37,12 +37,13 @@ from hub.errors import (
 )
 from hub.events import Event
 from hub.hub import AsyncHub, Hub
-from hub.info import ModuleInfo, Obliterated, OperationInfo
+from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
 from hub.instance import Kind
 from hub.lifecycle import State
 from hub.messages import (
     Deprovision,
     Describe,
+    DescribeBackend,
     DescribeOperation,
     Hibernate,
     ListModules,
@@ -62,6 +63,7 @@ __all__ = [
     "Kind",
     "__version__",
     # what it tells
+    "BackendStatus",
     "Event",
     "ModuleInfo",
     "Obliterated",
@@ -70,6 +72,7 @@ __all__ = [
     # messages to its registry
     "Deprovision",
     "Describe",
+    "DescribeBackend",
     "DescribeOperation",
     "Hibernate",
     "ListModules",

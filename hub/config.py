@@ -17,7 +17,7 @@ from typing import Any, TypedDict, cast, get_type_hints
 
 import msgspec
 
-from backends import BackendsError, open_store
+from hub.backend_options import check_opens, check_options
 from hub.errors import InvalidConfig, InvalidModuleId
 from hub.instance.kind import Kind
 from hub.instance.ports import parse_ports
@@ -57,6 +57,11 @@ class HubConfig:
 
     data_dir: Path = field(metadata={"meaning": "Directory for the hub's journal and the modules' local data."})
     backend: str = field(metadata={"meaning": "URI of the backend, such as `file:///var/lib/modhub-backend`."})
+    backend_options: Mapping[str, Any] = field(
+        default_factory=lambda: MappingProxyType({}),
+        repr=False,  # encryption keys may be among them
+        metadata={"meaning": "Options of the backend beyond its URI, as a table `[backend_options]`; see Backends."},
+    )
     kinds: Mapping[str, Kind] = field(
         default_factory=lambda: SHIPPED,
         metadata={"meaning": "Kinds beyond the shipped ones, as `[kinds.NAME]` tables in the file."},
@@ -76,7 +81,15 @@ class HubConfig:
     retry_delay: float = _option(1.0, "First delay before an unfinished intent is retried, seconds.", minimum=0)
     retry_delay_max: float = _option(300.0, "Delay between retries at the most, seconds.", minimum=0)
     max_starts: int = _option(2 * (os.cpu_count() or 1), "Processes that may be starting at one time.", minimum=1)
-    max_transfers: int = _option(4, "Modules whose data may be in transfer at one time.", minimum=1)
+    max_transfers: int = _option(8, "Modules whose data may be in transfer at one time.", minimum=1)
+    transfer_threads: int = _option(8, "Requests to the backend at one time, of all transfers together.", minimum=1)
+    breaker_failures: int = _option(
+        3, "Failures to reach the backend in a row after which it is left alone for a while.", minimum=1
+    )
+    breaker_delay: float = _option(
+        1.0, "First delay before a backend that is left alone is tried again, seconds; it doubles.", minimum=0.01
+    )
+    breaker_delay_max: float = _option(60.0, "Delay between such tries at the most, seconds.", minimum=0.01)
     live_interval: float = _option(10.0, "Seconds between liveness probes of an instance.", minimum=0.01)
     live_timeout: float = _option(5.0, "Seconds that a liveness probe may take.", minimum=0.01)
     live_misses: int = _option(3, "Missed probes in a row after which a process is killed.", minimum=1)
@@ -88,6 +101,7 @@ class HubConfig:
 class HubOptions(TypedDict, total=False):
     """The optional parameters of `Hub`, for type checkers: the fields of `HubConfig`, as they may be given."""
 
+    backend_options: Mapping[str, Any]
     kinds: Iterable[Kind] | Mapping[str, Kind]
     default_kind: str
     ports: tuple[int, int] | int | None
@@ -103,6 +117,10 @@ class HubOptions(TypedDict, total=False):
     retry_delay_max: float
     max_starts: int
     max_transfers: int
+    transfer_threads: int
+    breaker_failures: int
+    breaker_delay: float
+    breaker_delay_max: float
     live_interval: float
     live_timeout: float
     live_misses: int
@@ -131,6 +149,7 @@ def configure(**given: Any) -> HubConfig:
         if given.get(key) in (None, ""):
             raise InvalidConfig(f"{key!r} is missing", hint=fields[key].metadata["meaning"])
     values = {key: _check(fields[key], value) for key, value in given.items()}
+    check_opens(values["backend"], values.get("backend_options", {}))
     if "kinds" in values:
         values["kinds"] = _with_shipped(values["kinds"])
     config = HubConfig(**values)
@@ -154,7 +173,11 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
         case "kinds":
             return value
         case "backend":
-            return _check_backend(value)
+            if not isinstance(value, str):
+                raise InvalidConfig(f"backend = {value!r} can't be used", hint="allowed: a URI such as file:///path")
+            return value
+        case "backend_options":
+            return check_options(value)
         case _:
             pass
     try:
@@ -170,17 +193,6 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
 
 
 _FIELD_TYPES: Mapping[str, Any] = MappingProxyType(get_type_hints(HubConfig))
-
-
-def _check_backend(value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidConfig(f"backend = {value!r} can't be used", hint="allowed: a URI such as file:///path")
-    try:
-        open_store(value)
-    except BackendsError as error:
-        # Its message never repeats the URI: there may be a secret in what was meant as one.
-        raise InvalidConfig(f"backend can't be used: {error}") from error
-    return value
 
 
 def _with_shipped(given: Any) -> Mapping[str, Kind]:
@@ -260,6 +272,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         try:
             values[key] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
+            if key == "backend_options":  # there may be a secret in it
+                raise InvalidConfig(f"{variable} can't be read", hint='a table such as { region = "eu" }') from None
             raise InvalidConfig(
                 f"{variable} = {text!r} can't be read", hint="a number, or a list such as [7000, 7999]"
             ) from None

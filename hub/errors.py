@@ -129,9 +129,18 @@ class HibernateFailed(StopFailed):
 
 
 class BackendError(ModhubError):
-    """The backend can't be used, refuses, or holds corrupt data; neither side's data was touched."""
+    """The backend can't be used, refuses, or holds corrupt data; neither side's data was touched.
+
+    Attributes:
+        retry_after_s: seconds until the hub itself tries to reach a backend that is unavailable, which was not even
+            asked now; `None` where it was asked.
+    """
 
     code = "backend-error"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class LocalDataError(ModhubError):

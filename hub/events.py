@@ -67,7 +67,13 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "dehydration.completed": EventSpec(
         _I, ("bytes", "files", "uploaded_bytes", "duration_ms"), "Data was committed to the backend."
     ),
-    "backend.unavailable": EventSpec(_W, ("error",), "Idle modules are kept here while the backend is down."),
+    "backend.failed": EventSpec(_W, ("error",), "A request failed that nobody waited for; what it was for is put off."),
+    "backend.unavailable": EventSpec(
+        _W,
+        ("error", "delay_ms"),
+        "It failed several times in a row; until it answers again nothing else is asked of it.",
+    ),
+    "backend.available": EventSpec(_I, ("duration_ms",), "It answers again, after so long."),
     "plugin.failed": EventSpec(_E, ("plugin", "error"), "A plugin could not be started."),
 }
 

@@ -11,11 +11,12 @@ from typing import Any, Self, TypeVar, Unpack
 from actors import ActorCrashed, ActorDead, DeadlineExceeded, MailboxFull, Message, Ref
 from hub.config import HubConfig, HubOptions, check_module_id, configure, load
 from hub.errors import HubClosed, ModuleBusy, ModuleFault, OperationTimeout
-from hub.info import ModuleInfo, Obliterated, OperationInfo
+from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
 from hub.loop_thread import LoopThread
 from hub.messages import (
     Deprovision,
     Describe,
+    DescribeBackend,
     DescribeOperation,
     Hibernate,
     ListModules,
@@ -190,6 +191,10 @@ class AsyncHub:
         """
         return await self.ask(DescribeOperation(op_id))
 
+    async def backend_status(self) -> BackendStatus:
+        """Tell whether the backend is available, as far as the hub knows; never asks it."""
+        return await self.ask(DescribeBackend())
+
 
 class Hub:
     """A hub with an event loop in a thread of its own. Use it as `with Hub(...) as hub`, from any threads.
@@ -285,6 +290,10 @@ class Hub:
     def operation(self, op_id: str) -> OperationInfo:
         """Tell about a running or recent operation; see `AsyncHub.operation`."""
         return self.ask(DescribeOperation(op_id))
+
+    def backend_status(self) -> BackendStatus:
+        """Tell whether the backend is available; see `AsyncHub.backend_status`."""
+        return self.ask(DescribeBackend())
 
 
 def _parameters(config: HubConfig) -> dict[str, Any]:

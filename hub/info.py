@@ -63,6 +63,23 @@ class Obliterated:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """Whether the backend is in use.
+
+    Attributes:
+        available: `False` after several failures in a row, until it answers again; what needs it fails at once then.
+        since: when that last changed, or the hub started: seconds since the epoch.
+        error: the last reason why it is unavailable.
+        retry_after_s: seconds until the hub tries again to reach it; `None` while it is available.
+    """
+
+    available: bool
+    since: float
+    error: str | None
+    retry_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class OperationInfo:
     """A running or recent operation.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actors import Message
-from hub.info import ModuleInfo, Obliterated, OperationInfo
+from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
 
 if TYPE_CHECKING:
     import pykka
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Deprovision",
     "Describe",
+    "DescribeBackend",
     "DescribeOperation",
     "Hibernate",
     "ListModules",
@@ -80,6 +81,11 @@ class Describe(Message[ModuleInfo]):
     """Tell about one module; never waits behind an operation."""
 
     module_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeBackend(Message[BackendStatus]):
+    """Tell whether the backend is available; never asks it."""
 
 
 @dataclass(frozen=True, slots=True)

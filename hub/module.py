@@ -13,7 +13,6 @@ from hub.directory import Entry
 from hub.errors import (
     HubClosed,
     InvalidState,
-    JournalError,
     KindMismatch,
     ModhubError,
     ModuleNotFound,
@@ -100,11 +99,13 @@ class Module(Actor):
     async def _carry_out(self, order: Order) -> Any:
         if self._services.closing:
             return None
+        before = self._entry.record
         try:
             if not order.decided.stale(self._entry):
                 return await self._request(REQUESTS[type(order)], order)
-        except JournalError:
-            self._tell_watchdog()
+        except ModhubError:
+            if self._entry.record is before:  # not even begun: the journal failed, or the backend is unavailable
+                self._tell_watchdog()
             raise
         self._tell_watchdog()
         return None
@@ -269,7 +270,8 @@ class Module(Actor):
     async def _retire(self) -> None:
         """Come to rest for the end of the hub."""
         entry = self._entry
-        if self._services.config.on_exit == "deprovision" and entry.record.pending is not Pending.OBLITERATE:
+        sends_home = self._services.config.on_exit == "deprovision" and self._services.transfers.availability.available
+        if sends_home and entry.record.pending is not Pending.OBLITERATE:
             if isinstance(decide(entry.record.condition, Request.DEPROVISION), Begin):
                 await self._operate(Request.DEPROVISION, new_op_id(), lambda w: operations.deprovision(w, "hub_ends"))
         elif entry.record.state is State.PROVISIONED:

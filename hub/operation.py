@@ -33,7 +33,7 @@ class Phase(enum.StrEnum):
 
 
 class Operation:
-    """A running or ended operation. `cancelled` is looked at by the worker thread of its transfer."""
+    """A running or ended operation."""
 
     def __init__(self, op_id: str, module_id: str, request: Request, clock: Callable[[], float]) -> None:
         self.op_id = op_id
@@ -45,7 +45,7 @@ class Operation:
         self.error: str | None = None
         self.cancelled = threading.Event()
         self.cancel_reason = ""
-        # Takes a transfer that has not begun out of its queue.
+        # Ends its transfer, whether that waits or runs.
         self.withdraw: Callable[[], object] | None = None
         self.progress: Progress | None = None
         self._clock = clock

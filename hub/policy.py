@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hub.lifecycle import Pending, State
@@ -63,6 +63,49 @@ def plan_recovery(policy: RestartPolicy, earlier: Sequence[Crash], crash: Crash)
     backwards = (crash, *reversed(recent))
     stable = next((n for n, c in enumerate(backwards) if c.up_s >= policy.stable_after_s), len(recent))
     return Recovery(spent=False, attempt=min(stable, len(recent)))
+
+
+def needs_backend(record: ModuleRecord) -> bool:
+    """Tell whether what is unfinished about a module can be finished only with the backend.
+
+    Args:
+        record: the module.
+
+    Returns:
+        Whether it waits for that. An obliteration does to its end, data only until the backend has taken it.
+    """
+    if record.pending is Pending.OBLITERATE:
+        return True
+    return record.dirty and (record.pending is Pending.DEPROVISION or record.state is State.UNPROVISIONED)
+
+
+def spread(count: int, delay_s: float, delay_max_s: float, random: Callable[[], float]) -> list[float]:
+    """Spread by chance what has waited for the backend, so that it does not all fall upon it when it is back.
+
+    Args:
+        count: how many wait.
+        delay_s: seconds for each of them, over the sum of which they are spread.
+        delay_max_s: seconds after which all have begun, at the most.
+        random: gives a number in [0, 1).
+
+    Returns:
+        For each, seconds to wait.
+    """
+    over_s = min(count * delay_s, delay_max_s)
+    return [over_s * random() for _ in range(count)]
+
+
+def choose_idle(idle: Sequence[float], room: int) -> list[int]:
+    """Choose who of many idle modules is sent home now: a module that waits for its transfer serves nobody.
+
+    Args:
+        idle: for each, seconds without activity.
+        room: how many may go.
+
+    Returns:
+        Indices of the longest idle ones.
+    """
+    return sorted(range(len(idle)), key=lambda index: -idle[index])[: max(0, room)]
 
 
 @dataclass(frozen=True, slots=True)

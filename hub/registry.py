@@ -16,7 +16,15 @@ from hub.errors import HubClosed, InvalidMessage, ModhubError, ModuleNotFound, U
 from hub.events import Event
 from hub.info import ModuleInfo
 from hub.lifecycle import State
-from hub.messages import Describe, DescribeOperation, ListModules, Provision, Subscribe, Touch
+from hub.messages import (
+    Describe,
+    DescribeBackend,
+    DescribeOperation,
+    ListModules,
+    Provision,
+    Subscribe,
+    Touch,
+)
 from hub.module import REQUESTS, Module
 from hub.orders import BeginClosing, KillHung, Release, Supervise, cell_name
 from hub.services import Services
@@ -43,6 +51,8 @@ class Registry(Actor):
                 return directory.describe(self._find(module_id))
             case ListModules():
                 return self._list()
+            case DescribeBackend():
+                return self._services.transfers.availability.status()
             case DescribeOperation(op_id):
                 return self._services.ledger.find(op_id).info()
             case Touch(module_id):

@@ -33,14 +33,14 @@ from hub.registry import Registry
 from hub.resolution import resolve_modules
 from hub.services import Services
 from hub.transfers import Transfers
-from hub.watchdog import IdleSweep, Liveness, Observed, StallWatch, Watchdog
+from hub.watchdog import BackendWatch, IdleSweep, Liveness, Observed, StallWatch, Unavailable, Watchdog
 from hub.workers import Workers
 
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
 _MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
 # Those that the hub can't be without are restarted for as long as it runs, ever more slowly.
 _HUB_SUPERVISION = OneForOne(intensity=1000, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
-_STATE_CHANGES = frozenset({"module.transition", "module.resolved"})
+_WATCHED = frozenset({"module.transition", "module.resolved", "backend.available"})
 
 _log = logging.getLogger("modhub")
 
@@ -116,7 +116,7 @@ class Runtime:
         """Start everything; each step leaves on the stack how it is undone. Returns the number of modules."""
         config = self._config
         layout = Layout(config.data_dir)
-        workers = Workers(transfers=config.max_transfers)
+        workers = Workers()
         self._stack.push_async_callback(_off_loop, workers.close)
         await workers.run(layout.make)
         # How each is undone comes first: a host that is cancelled here gets the cancellation when the thread has ended.
@@ -129,6 +129,8 @@ class Runtime:
         loop = asyncio.get_running_loop()
         directory = Directory(layout, loop.time)
         ports = PortAllocator(config.ports)
+        transfers = Transfers(config, journal.hub_id, layout, workers, self._bus, clock=loop.time)
+        self._stack.push_async_callback(_off_loop, transfers.close)
         services = self._services = Services(
             config=config,
             layout=layout,
@@ -137,7 +139,7 @@ class Runtime:
             ledger=Ledger(),
             bus=self._bus,
             workers=workers,
-            transfers=Transfers(config.backend, journal.hub_id, layout, workers, self._bus),
+            transfers=transfers,
             runner=LocalRunner(journal.hub_id, ports, workers),
             starts=anyio.CapacityLimiter(config.max_starts),
             clock=loop.time,
@@ -170,13 +172,17 @@ class Runtime:
         )
         self._actors = _Actors(registry, watchdog)
 
-        def tell_watchdog(event: Event) -> None:
-            if event.name in _STATE_CHANGES:
-                with contextlib.suppress(pykka.ActorDeadError):
-                    watchdog.tell(Observed(event))
+        backend_watch = system.spawn(BackendWatch, services, name="backend-watch", supervision=_HUB_SUPERVISION)
 
-        self._bus.subscribe(tell_watchdog)
-        self._stack.callback(self._bus.unsubscribe, tell_watchdog)
+        def tell_watchdogs(event: Event) -> None:
+            with contextlib.suppress(pykka.ActorDeadError):
+                if event.name in _WATCHED:
+                    watchdog.tell(Observed(event))
+                elif event.name == "backend.unavailable":
+                    backend_watch.tell(Unavailable())
+
+        self._bus.subscribe(tell_watchdogs)
+        self._stack.callback(self._bus.unsubscribe, tell_watchdogs)
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)

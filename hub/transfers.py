@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from backends import (
     BackendsError,
+    BlobStore,
     Dehydrated,
     Erased,
     Head,
@@ -19,13 +20,18 @@ from backends import (
     SourceChanged,
     Tombstoned,
     TransferCancelled,
+    TransferPool,
     UnsupportedFile,
     open_store,
 )
+from hub.availability import Availability
+from hub.breaker import BreakerPolicy
+from hub.config import HubConfig
 from hub.errors import BackendError, DataConflict, InvalidState, KindMismatch, LocalDataError, OperationCancelled
 from hub.events import EventBus
 from hub.layout import Layout
 from hub.operation import Operation, Phase
+from hub.transfer_queue import TransferQueue, Turn
 from hub.workers import Workers
 
 T = TypeVar("T")
@@ -47,17 +53,50 @@ class Fetched:
 
 
 class Transfers:
-    """Transfers between the hub's directories and one backend."""
+    """Transfers between the hub's directories and one backend.
 
-    def __init__(self, uri: str, hub_id: str, layout: Layout, workers: Workers, bus: EventBus) -> None:
-        self.store = open_store(uri)
+    Args:
+        config: the backend, and how much may be in transfer at a time.
+        hub_id: in whose name modules are claimed.
+        layout: the hub's directories.
+        workers: threads for what is no transfer.
+        bus: for events.
+        clock: monotonic seconds.
+
+    Attributes:
+        availability: whether the backend is asked at all.
+    """
+
+    def __init__(
+        self,
+        config: HubConfig,
+        hub_id: str,
+        layout: Layout,
+        workers: Workers,
+        bus: EventBus,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store: BlobStore = open_store(config.backend, **config.backend_options)
         self._hub_id = hub_id
         self._layout = layout
         self._workers = workers
         self._bus = bus
+        policy = BreakerPolicy(config.breaker_failures, config.breaker_delay, config.breaker_delay_max)
+        self.availability = Availability(policy, bus, clock, on_open=self._on_open)
+        self._queue = TransferQueue(config.max_transfers, around=self.availability.learning)
+        self._pool = TransferPool(config.transfer_threads)
+
+    def close(self) -> None:
+        """Join all threads. Blocks until running transfers have ended."""
+        self._queue.close()
+        self._pool.close()
+
+    def _on_open(self) -> None:
+        self._queue.refuse_waiting(self.availability.error)
 
     def _remote(self, module_id: str) -> RemoteModule:
-        return RemoteModule(self.store, module_id, owner=self._hub_id)
+        return RemoteModule(self._store, module_id, owner=self._hub_id, pool=self._pool)
 
     async def check(self) -> None:
         """Find out whether the backend can be used now.
@@ -65,8 +104,15 @@ class Transfers:
         Raises:
             BackendError: it can't.
         """
-        with _translated("backend"):
-            await self._workers.run(self.store.check)
+        self.availability.require("backend")
+        # Who can list may still be unable to write: a look that succeeds tells nothing about work.
+        with _translated("backend"), self.availability.learning(work=False):
+            await self._workers.request(self._store.check)
+
+    async def attempt(self) -> None:
+        """Find out whether a backend that was unavailable is back."""
+        with self.availability.attempting():
+            await self._workers.request(self._store.check)
 
     async def fetch(self, operation: Operation, kind: str | None, default_kind: str) -> Fetched:
         """Take a module in the backend and bring its data into place.
@@ -86,7 +132,7 @@ class Transfers:
         module_id = operation.module_id
         started = time.monotonic()
 
-        def work() -> tuple[Fetched, int, int]:
+        def work(turn: Turn) -> tuple[Fetched, int, int]:
             remote = self._remote(module_id)
             found = head = remote.read_head()
             recorded = head.kind if head is not None and head.manifest is not None else None
@@ -101,8 +147,8 @@ class Transfers:
                     self._layout.data(module_id),
                     scratch=self._layout.scratch_of(module_id),
                     index=self._layout.index(module_id),
-                    progress=operation.on_progress,
-                    cancelled=operation.cancelled,
+                    progress=turn.on_progress,
+                    cancelled=turn.cancelled,
                 )
             except (BackendsError, OSError):
                 self._release(module_id, fetched)
@@ -122,7 +168,7 @@ class Transfers:
 
     async def release(self, module_id: str, fetched: Fetched) -> None:
         """Take back what a fetch made in the backend of a module that had nothing there."""
-        await self._workers.run(self._release, module_id, fetched)
+        await self._workers.request(self._release, module_id, fetched)
 
     def _release(self, module_id: str, fetched: Fetched) -> None:
         if fetched.created is None:
@@ -131,7 +177,7 @@ class Transfers:
             self._remote(module_id).release(fetched.created)
         except BackendsError as error:
             # An empty claim is no data: the next provision takes it over, obliterate deletes it.
-            self._bus.publish_from_thread("backend.unavailable", module_id, error=str(error))
+            self._bus.publish_from_thread("backend.failed", module_id, error=str(error))
 
     async def check_base(self, operation: Operation, base: str | None) -> None:
         """Make sure that the backend still holds what the local dirty data grew from.
@@ -140,7 +186,7 @@ class Transfers:
             DataConflict: it holds something else.
             BackendError: it can't be asked.
         """
-        await self._run(operation, Phase.HYDRATING, lambda: self._head_of(operation.module_id, base))
+        await self._run(operation, Phase.HYDRATING, lambda _: self._head_of(operation.module_id, base))
 
     def _head_of(self, module_id: str, base: str | None) -> Head:
         head = self._remote(module_id).read_head()
@@ -169,14 +215,14 @@ class Transfers:
         module_id = operation.module_id
         started = time.monotonic()
 
-        def work() -> Dehydrated:
+        def work(turn: Turn) -> Dehydrated:
             return self._remote(module_id).dehydrate(
                 self._head_of(module_id, base),
                 self._layout.data(module_id),
                 index=self._layout.index(module_id),
                 keep_previous=keep_previous,
-                progress=operation.on_progress,
-                cancelled=operation.cancelled,
+                progress=turn.on_progress,
+                cancelled=turn.cancelled,
             )
 
         sent = await self._run(operation, Phase.DEHYDRATING, work)
@@ -197,13 +243,16 @@ class Transfers:
         Raises:
             ModhubError: something is left, or may be.
         """
-        return await self._run(operation, Phase.OTHER, self._remote(operation.module_id).erase)
+        remote = self._remote(operation.module_id)
+        # Its progress goes past the turn: an erasure never yields, since it moves nothing.
+        return await self._run(operation, Phase.OTHER, lambda _: remote.erase(progress=operation.on_progress))
 
-    async def _run(self, operation: Operation, phase: Phase, work: Callable[[], T]) -> T:
+    async def _run(self, operation: Operation, phase: Phase, work: Callable[[Turn], T]) -> T:
+        self.availability.require(operation.module_id)
         operation.phase = phase
         try:
             with _translated(operation.module_id, operation):
-                return await self._workers.transfer(operation, work)
+                return await self._queue.run(operation, work)
         finally:
             operation.phase = Phase.OTHER
 

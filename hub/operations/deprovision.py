@@ -20,8 +20,11 @@ async def deprovision(work: Work, reason: str = "deprovision") -> ModuleInfo:
 
     Raises:
         ModhubError: the data could not be sent home; the module is crashed, its data dirty and kept, and the watchdog
-            tries again.
+            tries again. A backend that is known to be unavailable is a `BackendError` before anything is touched:
+            stopped, the module could be neither served nor sent home.
     """
+    if work.record.dirty:
+        work.services.transfers.availability.require(f"deprovision of module {work.module_id!r}")
     await work.begin(State.DEPROVISIONING, reason, pending=Pending.DEPROVISION)
     try:
         await _collect_garbage(work)

@@ -28,6 +28,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
     kept = work.record.dirty
     fetched: Fetched | None = None
     if not kept:
+        work.services.transfers.availability.require(f"provision of module {work.module_id!r}")
         await _check_nothing_there(work)
     reason = "provision_of_dirty_data" if kept else "provision"
     await work.begin(State.PROVISIONING, reason, restarts=0, last_error=None)
@@ -67,7 +68,7 @@ async def check_conflict(work: Work) -> None:
     try:
         await work.services.transfers.check_base(work.operation, work.record.base)
     except BackendError as error:
-        work.services.bus.publish("backend.unavailable", work.module_id, work.operation.op_id, error=str(error))
+        work.services.bus.publish("backend.failed", work.module_id, work.operation.op_id, error=str(error))
 
 
 async def _undo(work: Work, error: ModhubError, fetched: Fetched | None, *, kept: bool) -> None:

@@ -1,8 +1,9 @@
-"""Watching over modules: crashes and unfinished intents, idleness, liveness, and the event loop itself."""
+"""Watching over modules, the backend and the event loop: crashes, unfinished intents, idleness, liveness, outages."""
 
+from hub.watchdog.backend import BackendWatch, Unavailable
 from hub.watchdog.idle import IdleSweep
 from hub.watchdog.liveness import Liveness
 from hub.watchdog.stall import StallWatch
 from hub.watchdog.watchdog import Observed, Watchdog
 
-__all__ = ["IdleSweep", "Liveness", "Observed", "StallWatch", "Watchdog"]
+__all__ = ["BackendWatch", "IdleSweep", "Liveness", "Observed", "StallWatch", "Unavailable", "Watchdog"]

@@ -14,7 +14,7 @@ from hub.instance.output import rotate
 from hub.lifecycle import State
 from hub.messages import new_op_id
 from hub.orders import Decided, SendHome
-from hub.policy import IdlePolicy, is_idle
+from hub.policy import IdlePolicy, choose_idle, is_idle
 from hub.services import Services
 
 
@@ -51,6 +51,8 @@ class IdleSweep(Actor):
         if provisioned:
             await self._count_connections(provisioned)
             await self._services.workers.run(self._rotate_logs, [e.record.module_id for e in provisioned])
+        if not self._services.transfers.availability.available:
+            return
         idle = self._find_idle(provisioned)
         if not idle:
             return
@@ -58,11 +60,13 @@ class IdleSweep(Actor):
             await self._services.transfers.check()
         except ModhubError as error:
             # Stopped, it could be neither served nor sent home.
-            self._services.bus.publish("backend.unavailable", error=str(error))
+            self._services.bus.publish("backend.failed", error=str(error))
             return
         registry = self.system.get("registry")
         assert registry is not None, "the registry ends after the sweep"
-        for entry, decided, idle_s in idle:
+        # The others serve on until there is room: after an outage of the backend there may be thousands.
+        room = 4 * self._services.config.max_transfers - self._count_going()
+        for entry, decided, idle_s in (idle[index] for index in choose_idle([idle_s for *_, idle_s in idle], room)):
             module_id = entry.record.module_id
             self._services.bus.publish(
                 "module.idle", module_id, idle_s=round(idle_s, 3), state=entry.record.state.value
@@ -93,6 +97,9 @@ class IdleSweep(Actor):
             if entry.operation is None and is_idle(self._policy, entry.record, idle_s):
                 found.append((entry, Decided.on(entry), idle_s))
         return found
+
+    def _count_going(self) -> int:
+        return sum(entry.record.state is State.DEPROVISIONING for entry in self._services.directory.tracked())
 
     def _rotate_logs(self, module_ids: list[str]) -> None:
         for module_id in module_ids:

@@ -16,7 +16,7 @@ from hub.events import Event
 from hub.lifecycle import Pending, State
 from hub.messages import new_op_id
 from hub.orders import Decided, FinishObliteration, NotCarriedOut, Order, Recover, SendHome, Supervise, module_of
-from hub.policy import Crash, RestartPolicy, plan_recovery
+from hub.policy import Crash, RestartPolicy, needs_backend, plan_recovery, spread
 from hub.resolution import resolved
 from hub.services import Services
 
@@ -61,11 +61,13 @@ class Watchdog(Actor):
     def on_receive(self, message: Any) -> Any:
         """Take an event, a due order or the end of a module's actor."""
         match message:
+            case Observed(Event(name="backend.available")):
+                return self._resume()
             case Observed(Event(module_id=str(module_id))):
                 return self._consider(module_id)
             case Due(order):
                 self._timers.pop(order.module_id, None)
-                return self._registry().tell(order)
+                return None if self._held(order.module_id) else self._registry().tell(order)
             case NotCarriedOut(module_id):
                 return None if module_id in self._timers else self._consider(module_id)
             case Supervise(cell):
@@ -96,12 +98,11 @@ class Watchdog(Actor):
         record = entry.record
         if not record.state.stable:
             return
-        if record.pending is Pending.OBLITERATE:  # parked or not: once begun, it is retried until it is complete
-            self._retry(entry, FinishObliteration(module_id, Decided.on(entry), new_op_id()))
+        if (unfinished := _unfinished(entry)) is not None:
+            if not self._held(module_id):
+                self._retry(unfinished, None)
         elif record.parked:
             return
-        elif record.pending is Pending.DEPROVISION or (record.state is State.UNPROVISIONED and record.dirty):
-            self._retry(entry, SendHome(module_id, Decided.on(entry), new_op_id(), "retry"))
         elif record.state is State.CRASHED:
             self._recover(entry)
         else:
@@ -130,10 +131,31 @@ class Watchdog(Actor):
             )
         self._schedule(delay, Recover(module_id, Decided.on(entry), new_op_id(), plan.spent))
 
-    def _retry(self, entry: Entry, order: Order) -> None:
-        module_id = entry.record.module_id
+    def _held(self, module_id: str) -> bool:
+        """Tell whether a module's retry waits for the backend, whose return makes the watchdog look at all of them."""
+        entry = self._services.directory.find(module_id)
+        unavailable = not self._services.transfers.availability.available
+        return unavailable and entry is not None and needs_backend(entry.record)
+
+    def _resume(self) -> None:
+        """Take up, little by little, what waited for the backend."""
+        tracked = list(self._services.directory.tracked())
+        orders = [
+            order for e in tracked if e.record.state.stable and needs_backend(e.record) and (order := _unfinished(e))
+        ]
+        config = self._services.config
+        delays = spread(len(orders), config.retry_delay, config.retry_delay_max, random.random)
+        for order, delay in zip(orders, delays, strict=True):
+            if (timer := self._timers.pop(order.module_id, None)) is not None:
+                timer.cancel()
+            self._retry(order, delay)
+
+    def _retry(self, order: SendHome | FinishObliteration, delay: float | None) -> None:
+        """Schedule a retry; `None` = after its backoff."""
+        module_id = order.module_id
         attempt = self._attempts[module_id] = self._attempts.get(module_id, 0) + 1
-        delay = self._retries.delay(attempt, random.random)
+        if delay is None:
+            delay = self._retries.delay(attempt, random.random)
         operation = "obliterate" if isinstance(order, FinishObliteration) else "deprovision"
         self._services.bus.publish(
             "module.retry.scheduled", module_id, delay_ms=round(delay * 1000, 3), attempt=attempt, operation=operation
@@ -173,3 +195,15 @@ class Watchdog(Actor):
             "module.resolved", module_id, from_state=from_state.value, to_state=record.state.value, reason="parked"
         )
         services.bus.publish("module.parked", module_id, reason=record.last_error or "")
+
+
+def _unfinished(entry: Entry) -> SendHome | FinishObliteration | None:
+    """Return the order that finishes what was begun on a module, if anything was."""
+    record = entry.record
+    if record.pending is Pending.OBLITERATE:  # parked or not: once begun, it is retried until it is complete
+        return FinishObliteration(record.module_id, Decided.on(entry), new_op_id())
+    if record.parked:
+        return None
+    if record.pending is Pending.DEPROVISION or (record.state is State.UNPROVISIONED and record.dirty):
+        return SendHome(record.module_id, Decided.on(entry), new_op_id(), "retry")
+    return None

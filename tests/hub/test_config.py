@@ -43,6 +43,7 @@ KEYS: Mapping[str, Key] = {
         (3, "/srv/backend", "ftp://host/path", "file://elsewhere/path", "file:///", "file:///a?b=c", "file:///a#b"),
         text="file:///srv/backend",
     ),
+    "backend_options": Key('{ create = "false" }', {"create": "false"}, (3, ["create"], {"nope": 1}, {"create": 3})),
     "default_kind": Key('"redis"', "redis", (3, "mysql"), text="redis"),
     "ports": Key(
         "[7000, 7999]",
@@ -61,6 +62,10 @@ KEYS: Mapping[str, Key] = {
     "retry_delay_max": Key("60", 60.0, SECONDS),
     "max_starts": Key("3", 3, COUNT),
     "max_transfers": Key("7", 7, COUNT),
+    "transfer_threads": Key("5", 5, COUNT),
+    "breaker_failures": Key("2", 2, COUNT),
+    "breaker_delay": Key("0.5", 0.5, POSITIVE_SECONDS),
+    "breaker_delay_max": Key("30", 30.0, POSITIVE_SECONDS),
     "live_interval": Key("1", 1.0, POSITIVE_SECONDS),
     "live_timeout": Key("1.5", 1.5, POSITIVE_SECONDS),
     "live_misses": Key("2", 2, COUNT),
@@ -335,6 +340,47 @@ def test_a_backend_with_credentials_is_refused_without_repeating_them(uri: str, 
     while error is not None:
         assert SECRET not in f"{error} {error!r} {getattr(error, 'hint', '')}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"create": "true", "secret_key": SECRET}, "secret_key"),
+        ({"create": SECRET}, "create"),
+        ({"put": {"SSECustomerKey": SECRET}}, "put"),
+        ({"uri": SECRET}, "uri"),
+        ([SECRET], "backend_options"),
+        ({3: SECRET}, "backend_options"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named_without_its_value(options: Any, named: str) -> None:
+    """The error says which option it is, and neither it nor the configuration's own text shows a value."""
+    with pytest.raises(InvalidConfig, match=f"backend_options.*{named}|^{named}") as refused:
+        configure(**REQUIRED, backend_options=options)
+    error: BaseException | None = refused.value
+    while error is not None:
+        assert SECRET not in f"{error} {error!r} {getattr(error, 'hint', '')}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_options_in_the_environment_are_not_repeated_either() -> None:
+    """A variable that is no table is refused by its name alone."""
+    with pytest.raises(InvalidConfig, match="MODHUB_BACKEND_OPTIONS") as refused:
+        load(None, {"MODHUB_BACKEND_OPTIONS": f'{{ key = "{SECRET}"'}, **REQUIRED)
+    assert SECRET not in str(refused.value)
+
+
+def test_options_are_kept_out_of_the_configurations_text() -> None:
+    """A log that shows a configuration shows no option of the backend: keys may be among them."""
+    config = configure(**REQUIRED, backend_options={"create": "false"})
+    assert "create" not in repr(config)
+
+
+def test_the_backend_is_checked_with_its_options(file: Path) -> None:
+    """A table `[backend_options]` belongs to the URI, and what is at fault is said: the URI, or the option."""
+    assert load(write(file, "[backend_options]", "create = false"), {}).backend_options == {"create": False}
+    with pytest.raises(InvalidConfig, match="backend can't be used"):
+        load(write(file, 'backend = "ftp://host"', "[backend_options]", "create = false", without="backend"), {})
 
 
 @pytest.mark.parametrize("module_id", ["a", "A", "0", "tenant-42", "a-", "9-9", "Z" * 63])

@@ -1,6 +1,7 @@
 """The watchdog's decisions: restart budget, idleness, and what an interrupted module becomes."""
 
 import itertools
+import random
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -9,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.lifecycle import Pending, State
-from hub.policy import Crash, IdlePolicy, Recovery, RestartPolicy, is_idle, plan_recovery, resolve
+from hub.policy import (
+    Crash,
+    IdlePolicy,
+    Recovery,
+    RestartPolicy,
+    choose_idle,
+    is_idle,
+    needs_backend,
+    plan_recovery,
+    resolve,
+    spread,
+)
 from hub.record import ModuleRecord
 
 POLICY = RestartPolicy(limit=3, period_s=60.0, stable_after_s=10.0)
@@ -167,3 +179,39 @@ def test_a_begun_obliteration_stays_the_only_future(state: State, dirty: bool) -
     """With an obliteration pending, whatever was interrupted rests in `crashed`, where only obliterate is open."""
     resolution = resolve(ModuleRecord("m", state=state, dirty=dirty, pending=Pending.OBLITERATE))
     assert (resolution.state, resolution.reason) == (State.CRASHED, "obliteration_pending")
+
+
+@pytest.mark.parametrize(
+    ("record", "needs"),
+    [
+        (ModuleRecord("m", state=State.CRASHED, pending=Pending.OBLITERATE), True),
+        (ModuleRecord("m", state=State.CRASHED, dirty=True, pending=Pending.DEPROVISION), True),
+        (ModuleRecord("m", state=State.CRASHED, dirty=False, pending=Pending.DEPROVISION), False),
+        (ModuleRecord("m", state=State.UNPROVISIONED, dirty=True), True),
+        (ModuleRecord("m", state=State.CRASHED, dirty=True), False),
+        (ModuleRecord("m", state=State.PROVISIONED, dirty=True), False),
+    ],
+)
+def test_what_waits_for_the_backend_is_known(record: ModuleRecord, needs: bool) -> None:
+    """Obliterations and dirty data on its way home do; a recovery, or a deletion after the commit, does not."""
+    assert needs_backend(record) is needs
+
+
+@given(count=st.integers(0, 500), delay=st.floats(0, 10), longest=st.floats(0, 300), seed=st.randoms())
+def test_what_waited_is_spread(count: int, delay: float, longest: float, seed: random.Random) -> None:
+    """One after another on average, none later than the cap, each by a chance of its own."""
+    delays = spread(count, delay, longest, seed.random)
+    assert len(delays) == count
+    assert all(0 <= each <= min(count * delay, longest) for each in delays)
+
+
+def test_a_herd_does_not_come_at_once() -> None:
+    """Of a hundred that waited, no second gets more than a handful."""
+    delays = spread(100, 1.0, 300.0, random.Random(1).random)
+    assert max(sum(1 for each in delays if second <= each < second + 1) for second in range(100)) <= 6
+
+
+@pytest.mark.parametrize(("room", "chosen"), [(-3, []), (0, []), (2, [1, 3]), (9, [1, 3, 0, 2])])
+def test_the_longest_idle_go_first(room: int, chosen: list[int]) -> None:
+    """Where there is not room for all, those that were used last stay."""
+    assert choose_idle([5.0, 90.0, 1.0, 30.0], room) == chosen

@@ -12,8 +12,10 @@ import pytest
 from actors import Message, Ref
 from hub import (
     AsyncHub,
+    BackendStatus,
     Deprovision,
     Describe,
+    DescribeBackend,
     DescribeOperation,
     Hibernate,
     Hub,
@@ -40,6 +42,7 @@ def check_messages(hub: Hub, subscriber: Ref[Any]) -> None:
     assert_type(hub.registry.ask(Obliterate("m")), Obliterated)
     assert_type(hub.registry.ask(Describe("m")), ModuleInfo)
     assert_type(hub.registry.ask(DescribeOperation("id")), OperationInfo)
+    assert_type(hub.registry.ask(DescribeBackend()), BackendStatus)
     assert_type(hub.registry.ask(ListModules()), tuple[ModuleInfo, ...])
     assert_type(hub.registry.ask(Touch("m")), ModuleInfo)
     assert_type(hub.ask(ListModules()), tuple[ModuleInfo, ...])
@@ -63,6 +66,7 @@ def check_hub(path: Path) -> None:
         assert_type(hub.module("m"), ModuleInfo)
         assert_type(hub.modules(), tuple[ModuleInfo, ...])
         assert_type(hub.operation("id"), OperationInfo)
+        assert_type(hub.backend_status(), BackendStatus)
         assert_type(hub.module("m").state, State)
     assert_type(Hub.from_config(path), Hub)
     assert_type(AsyncHub.from_config(path), AsyncHub)
@@ -92,6 +96,7 @@ REPLIES: dict[type[Message[Any]], Any] = {
     Deprovision: ModuleInfo,
     Obliterate: Obliterated,
     Describe: ModuleInfo,
+    DescribeBackend: BackendStatus,
     DescribeOperation: OperationInfo,
     ListModules: tuple[ModuleInfo, ...],
     Touch: ModuleInfo,
@@ -122,6 +127,7 @@ ASKED = {
     "module": Describe,
     "modules": ListModules,
     "operation": DescribeOperation,
+    "backend_status": DescribeBackend,
 }
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backends import BackendsError, open_store
 from hub.cli.doctor.data import check_data_dir
@@ -78,16 +79,17 @@ def check_setup(sources: Sources) -> Iterator[Finding]:
     if "data_dir" not in absent:
         yield from check_data_dir(config.data_dir)
     if "backend" not in absent:
-        yield check_backend(config.backend)
+        yield check_backend(config.backend, config.backend_options)
     yield _ports(config)
     yield from check_kinds(config.kinds, config.default_kind)
 
 
-def check_backend(uri: str) -> Finding:
+def check_backend(uri: str, options: Mapping[str, Any]) -> Finding:
     """Ask a backend whether it can be used.
 
     Args:
         uri: its URI.
+        options: its options.
 
     Returns:
         What was found; a backend that does not answer in time has failed.
@@ -96,7 +98,7 @@ def check_backend(uri: str) -> Finding:
 
     def ask() -> None:
         try:
-            store = open_store(uri)
+            store = open_store(uri, **options)
             store.check()
         except BackendsError as error:
             answers.put(fail("backend", str(error), error.hint))

@@ -227,7 +227,7 @@ def test_a_backend_that_is_no_folder_is_an_error_and_the_data_stays_dirty(
     make_hub: MakeHub, tmp_path: Path, events: Observer
 ) -> None:
     """Data that can't be sent home stays here as dirty, is served again, and goes home when the backend is back."""
-    hub = make_hub()
+    hub = make_hub(breaker_failures=100)
     put(hub.provision("m"), "k", "v")
     (tmp_path / "backend").rename(tmp_path / "away")
     (tmp_path / "backend").write_text("a file")

@@ -149,12 +149,14 @@ def test_nobody_is_sent_home_while_the_backend_is_down(
 ) -> None:
     """An idle module goes on serving while it could not be sent home."""
     faults = faulty_backend(monkeypatch)
-    hub = make_hub(idle_timeout=0.1, sweep_interval=0.05)
+    hub = make_hub(idle_timeout=0.1, sweep_interval=0.05, breaker_failures=5, breaker_delay=0.05)
     info = hub.provision("m")
     faults.on("check", BackendUnavailable("down"))
-    events.wait("backend.unavailable", count=3)
+    events.wait("backend.failed", count=5)
+    events.wait("backend.unavailable")
     assert hub.module("m").pid == info.pid
     faults.clear()
+    events.wait("backend.available")
     events.wait("module.transition", module_id="m", to_state="unprovisioned")
 
 

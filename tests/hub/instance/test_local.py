@@ -63,7 +63,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ports = PortAllocator(None)
-        self.workers = Workers(transfers=1)
+        self.workers = Workers()
         self.runner = LocalRunner("test-hub", self.ports, self.workers)
         self.exits: list[Instance] = []
         self.exited = asyncio.Event()

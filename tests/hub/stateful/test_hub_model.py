@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 from hypothesis.strategies import lists, sampled_from
 
-from backends import BackendUnavailable, encode_module_id
+from backends import encode_module_id
 from hub import BackendError, Hub, InvalidState, ModuleInfo, ModuleNotFound, State
 from hub.lifecycle import TABLE
 from tests.hub.conftest import tiny_kind
@@ -37,7 +37,6 @@ from tests.hub.tiny_client import get, put
 
 MODULES = ("a", "A", "b")
 LEGAL = {(t.source, t.target) for t in TABLE}
-FAULTS = ("put", "get", "list", "delete", "delete_many", "purge", "expunge", "remains", "check")
 
 modules = sampled_from(MODULES)
 
@@ -77,6 +76,8 @@ class HubMachine(RuleBasedStateMachine):
             f"file://{self.root}/backend",
             kinds=[tiny_kind()],
             default_kind="tiny",
+            breaker_delay=0.01,
+            breaker_delay_max=0.02,
             restart_limit=1000,
             restart_delay=0.0,
             retry_delay=3600.0,
@@ -142,9 +143,11 @@ class HubMachine(RuleBasedStateMachine):
     def deprovision(self, module_id: str) -> None:
         expected = self.expected[module_id]
         if self.down and expected.tracked:
-            with pytest.raises(BackendError):
+            with pytest.raises(BackendError) as refused:
                 self.hub.deprovision(module_id)
-            expected.state = State.CRASHED
+            # Known to be unavailable, the backend is not asked, and the module is left as it is.
+            if expected.doomed or refused.value.retry_after_s is None:
+                expected.state = State.CRASHED
             return
         assert self.hub.deprovision(module_id).state is State.UNPROVISIONED
         if expected.doomed:
@@ -195,13 +198,15 @@ class HubMachine(RuleBasedStateMachine):
     @rule()
     def backend_goes_down(self) -> None:
         self.down = True
-        for method in FAULTS:
-            self.faults.on(method, BackendUnavailable("down"))
+        self.faults.go_down()
 
     @rule()
     def backend_comes_back(self) -> None:
         self.down = False
         self.faults.clear()
+        deadline = time.monotonic() + 20
+        while not self.hub.backend_status().available:
+            assert time.monotonic() < deadline, "the hub does not notice that the backend is back"
 
     @rule()
     def restart_hub(self) -> None:

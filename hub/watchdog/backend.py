@@ -1,0 +1,48 @@
+"""Whether the backend is back: one attempt after another, ever more rarely, while it is unavailable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from actors import Actor, Message, TimerHandle
+from hub.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable(Message[None]):
+    """The backend has become unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Message[None]):
+    """Try to reach it now."""
+
+
+class BackendWatch(Actor):
+    """Sleeps while the backend is available; the only one who asks it while it is not."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._timer: TimerHandle | None = None
+
+    def on_start(self) -> None:
+        """Go on where a defect of its own interrupted it."""
+        self._plan()
+
+    async def on_receive(self, message: Any) -> None:
+        """Try, and plan the next attempt."""
+        if isinstance(message, Attempt):
+            try:
+                await self._services.transfers.attempt()
+            finally:
+                self._plan()
+        else:
+            self._plan()
+
+    def _plan(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = self._services.transfers.availability.next_attempt_s
+        self._timer = None if delay_s is None else self.after(delay_s, Attempt())
