@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 
-from backends import open_store
 from hub.cli.demo.data import CLIENTS
 from hub.cli.demo.narration import Narrator
+from hub.cli.demo.place import Place
 from hub.cli.demo.recording import Recording, recording
 from hub.cli.demo.story import MODULES, Story
 from hub.cli.demo.timeline import draw
@@ -30,15 +30,19 @@ from hub.layout import remove_tree
 @click.option(
     "--kind", type=click.Choice(list(CLIENTS)), default=DEFAULT_KIND, show_default=True, help="What the modules run."
 )
+@click.option("--backend", metavar="URI", help="Keep the modules' data below this one, in a part of its own.")
 @click.option("--keep", is_flag=True, help="Keep the directory, with one hibernated module in it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the hub's events below each step.")
-def demo(kind: str, *, keep: bool, as_json: bool, verbose: bool) -> int:
+def demo(kind: str, *, backend: str | None, keep: bool, as_json: bool, verbose: bool) -> int:
     """Run real modules through a whole life, in a temporary directory, and check each step.
 
     Four modules are provisioned and filled with data; one sleeps and wakes, one is killed and recovers, one goes home
     and comes back, and in the end all are obliterated: what was written is read back at each turn, and looked for when
     it has to be gone. Afterwards a picture shows the states that the hub reported. Nothing is left behind.
+
+    The backend is a folder in that directory, or, with --backend, a new part of the one that is given, such as
+    s3://bucket/prefix: nothing outside of that part is touched, and in the end a listing proves that it is empty.
 
     Exit code 0: every check held.
     """
@@ -48,14 +52,17 @@ def demo(kind: str, *, keep: bool, as_json: bool, verbose: bool) -> int:
     # From here to the end, in reverse: signals count no more, the hub is closed, the folder is removed.
     with ExitStack() as stack:
         interrupts = stack.enter_context(interruptible())
+        elsewhere = Place.below(backend) if backend is not None else None
         recorded = stack.enter_context(recording())
         folder = Path(tempfile.mkdtemp(prefix="modhub-demo-"))
         cleanup = stack.enter_context(ExitStack())
         if not keep:
             cleanup.callback(remove_tree, folder)
         narrator = Narrator(terminal, recorded, silent=as_json, verbose=verbose)
-        backend = (folder / "backend").as_uri()
-        hub = Hub(folder / "data", backend, default_kind=kind)
+        place = elsewhere or Place((folder / "backend").as_uri())
+        if not keep:
+            cleanup.callback(place.empty, MODULES)
+        hub = Hub(folder / "data", place.uri, default_kind=kind)
         cleanup.callback(hub.close)
         cleanup.callback(interrupts.ignore)
         fate = "kept" if keep else "removed at the end"
@@ -63,11 +70,16 @@ def demo(kind: str, *, keep: bool, as_json: bool, verbose: bool) -> int:
             f"{len(MODULES)} modules of kind {terminal.paint(kind, bold=True)}, each a server process of its own."
         )
         narrator.say(f"Folder: {folder} ({fate})")
+        if elsewhere is not None:
+            narrator.say(f"Backend: {place.store.uri} ({'kept' if keep else 'emptied at the end'})")
         narrator.say()
         story = Story(
             hub,
             folder=folder,
-            store=open_store(backend),
+            store=place.store,
+            where="journal, data and backend are in that folder"
+            if elsewhere is None
+            else "journal and data are in that folder",
             client=CLIENTS[kind],
             narrator=narrator,
             recording=recorded,
@@ -79,16 +91,22 @@ def demo(kind: str, *, keep: bool, as_json: bool, verbose: bool) -> int:
             story.play(keep=keep)
         except ModhubError as error:
             failure = error
-        cleanup.close()
+        try:
+            cleanup.close()
+        except ModhubError as error:
+            if failure is None:
+                failure = error
+            else:
+                failure.add_note(str(error))
         if failure is None and not keep and folder.exists():
             failure = ModhubError(f"{folder} is still there")
         took_s = time.monotonic() - started
         if as_json:
-            click.echo(_as_json(kind, narrator, recorded, folder if keep else None, failure))
+            click.echo(_as_json(kind, place, narrator, recorded, kept=folder if keep else None, failure=failure))
         else:
             for line in _picture(narrator, recorded, terminal):
                 terminal.write(line)
-            for line in _ending(narrator, folder if keep else None, took_s, failed=failure is not None):
+            for line in _ending(narrator, place, folder if keep else None, took_s, failed=failure is not None):
                 terminal.write(line)
         if failure is not None:
             raise failure
@@ -112,7 +130,7 @@ def _picture(narrator: Narrator, recorded: Recording, terminal: Terminal) -> Seq
     return "", title, "right, with short moments drawn wider than they were.", "", *lines
 
 
-def _ending(narrator: Narrator, kept: Path | None, took_s: float, *, failed: bool) -> Sequence[str]:
+def _ending(narrator: Narrator, place: Place, kept: Path | None, took_s: float, *, failed: bool) -> Sequence[str]:
     checks = sum(step.checks for step in narrator.steps)
     lines = [""]
     if not failed:
@@ -122,12 +140,14 @@ def _ending(narrator: Narrator, kept: Path | None, took_s: float, *, failed: boo
     if kept is not None:
         lines += [
             f"Kept: {kept}",
-            f'To go on there: hub.Hub("{kept}/data", "{(kept / "backend").as_uri()}")',
+            f'To go on there: hub.Hub("{kept}/data", "{place.uri}")',
         ]
     return lines if len(lines) > 1 else ()
 
 
-def _as_json(kind: str, narrator: Narrator, recorded: Recording, kept: Path | None, failure: ModhubError | None) -> str:
+def _as_json(
+    kind: str, place: Place, narrator: Narrator, recorded: Recording, *, kept: Path | None, failure: ModhubError | None
+) -> str:
     changes = recorded.transitions
     origin = min((*(step.at for step in narrator.steps), *(change.at for change in changes)), default=0.0)
     return json.dumps(
@@ -135,6 +155,7 @@ def _as_json(kind: str, narrator: Narrator, recorded: Recording, kept: Path | No
             "ok": failure is None,
             "error": None if failure is None else failure.message,
             "kind": kind,
+            "backend": place.store.uri,
             "kept": None if kept is None else str(kept),
             "steps": [step.as_json() for step in narrator.steps],
             "transitions": [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from backends import BlobStore
+from backends import BlobStore, module_prefix
 from hub.cli.demo import evidence
 from hub.cli.demo.data import DataClient
 from hub.cli.demo.narration import Narrator, Step
@@ -32,8 +32,9 @@ class Story:
 
     Args:
         hub: a hub that has not been started.
-        folder: holds all that the hub writes, the backend too.
+        folder: holds all that the hub writes; the backend too, unless that is elsewhere.
         store: the hub's backend.
+        where: says where all of it is.
         client: speaks to the modules.
         narrator: tells the steps.
         recording: the hub's events.
@@ -47,6 +48,7 @@ class Story:
         *,
         folder: Path,
         store: BlobStore,
+        where: str,
         client: DataClient,
         narrator: Narrator,
         recording: Recording,
@@ -56,6 +58,7 @@ class Story:
         self._hub = hub
         self._folder = folder
         self._store = store
+        self._where = where
         self._client = client
         self._step = narrator.step
         self._recording = recording
@@ -77,7 +80,7 @@ class Story:
             with self._undivided():
                 step.timed(self._hub.start)
             step.check(self._hub.modules() == (), "a new hub tracks modules already")
-            step.tell("journal, data and backend are in that folder")
+            step.tell(self._where)
         for name in MODULES:
             self._provision(name)
         self._hibernate(ALPHA)
@@ -189,7 +192,7 @@ class Story:
             if before is not None:
                 self._check_process_gone(step, before)
             step.check(gone.remaining == 0, f"{gone.remaining} objects remain")
-            left = [remnant.name for remnant in self._store.remains(f"{name}/")]
+            left = [remnant.name for remnant in self._store.remains(module_prefix(name))]
             step.check(not left, f"the backend still holds {left}")
             step.check(not self._tracked(name), "the hub still tracks it")
             traces = evidence.traces(self._folder, name, self._values[name]["greeting"])
