@@ -35,7 +35,7 @@ def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
     """Make hubs on `tmp_path`; when the test ends they are closed and nothing of them may be left."""
     hubs: list[Hub] = []
 
-    def make(*, data: str = "data", backend: str = "backend", **options: Any) -> Hub:
+    def make(*, data: str = "data", backend: str = "backend", backend_uri: str | None = None, **options: Any) -> Hub:
         defaults: dict[str, Any] = {
             "kinds": [tiny_kind()],
             "default_kind": "tiny",
@@ -43,7 +43,7 @@ def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
             "restart_delay": 0.02,
         }
         options = defaults | options
-        hub = Hub(tmp_path / data, f"file://{tmp_path / backend}", **options).start()
+        hub = Hub(tmp_path / data, backend_uri or f"file://{tmp_path / backend}", **options).start()
         hubs.append(hub)
         return hub
 
