@@ -117,9 +117,6 @@ class AsyncHub:
         Args:
             message: one of `hub.messages`.
             timeout: seconds; past them an operation that has not started never will, a running one goes on.
-
-        Returns:
-            The reply.
         """
         with _translated(message):
             return await self.registry.ask_async(message, timeout=timeout)

@@ -61,17 +61,22 @@ class IdleSweep(Actor):
         except ModhubError as error:
             # Stopped, it could be neither served nor sent home.
             self._services.bus.publish("backend.failed", error=str(error))
+            self._sleepers_due = 0.0
             return
+        # That may have taken long: who has come back meanwhile is not idle any more.
+        await self._count_connections(directory.provisioned())
+        idle = [entry for entry in idle if self._is_idle(entry)]
         registry = self.system.get("registry")
         assert registry is not None, "the registry ends after the sweep"
         # The others serve on until there is room: after an outage of the backend there may be thousands.
         room = 4 * self._services.config.max_transfers - self._count_going()
-        for entry, decided, idle_s in (idle[index] for index in choose_idle([idle_s for *_, idle_s in idle], room)):
-            module_id = entry.record.module_id
-            self._services.bus.publish(
-                "module.idle", module_id, idle_s=round(idle_s, 3), state=entry.record.state.value
-            )
-            registry.tell(SendHome(module_id, decided, new_op_id(), "idle"))
+        chosen = choose_idle([directory.idle_s(entry) for entry in idle], room)
+        if len(chosen) < len(idle):
+            self._sleepers_due = 0.0  # some may be among those that are left for the next sweep
+        for entry in (idle[index] for index in chosen):
+            module_id, state, idle_s = entry.record.module_id, entry.record.state, directory.idle_s(entry)
+            self._services.bus.publish("module.idle", module_id, idle_s=round(idle_s, 3), state=state.value)
+            registry.tell(SendHome(module_id, Decided.on(entry), new_op_id(), "idle"))
 
     async def _count_connections(self, provisioned: list[Entry]) -> None:
         """Count every module with a connection as active; the hub's own probes are none."""
@@ -83,7 +88,7 @@ class IdleSweep(Actor):
             if entry.instance is not None and counts.get(entry.instance.port, 0) > probes:
                 self._services.directory.touch(entry)
 
-    def _find_idle(self, provisioned: list[Entry]) -> list[tuple[Entry, Decided, float]]:
+    def _find_idle(self, provisioned: list[Entry]) -> list[Entry]:
         directory = self._services.directory
         entries = provisioned if self._policy.provisioned_s is not None else []
         now = self._services.clock()
@@ -91,12 +96,10 @@ class IdleSweep(Actor):
             # There may be ten thousand of them, and they are late by a twentieth of their time-out at the most.
             self._sleepers_due = now + self._policy.hibernated_s / 20
             entries = [*entries, *(e for e in directory.tracked() if e.record.state is State.HIBERNATED)]
-        found: list[tuple[Entry, Decided, float]] = []
-        for entry in entries:
-            idle_s = directory.idle_s(entry)
-            if entry.operation is None and is_idle(self._policy, entry.record, idle_s):
-                found.append((entry, Decided.on(entry), idle_s))
-        return found
+        return [entry for entry in entries if self._is_idle(entry)]
+
+    def _is_idle(self, entry: Entry) -> bool:
+        return entry.operation is None and is_idle(self._policy, entry.record, self._services.directory.idle_s(entry))
 
     def _count_going(self) -> int:
         return sum(entry.record.state is State.DEPROVISIONING for entry in self._services.directory.tracked())

@@ -13,7 +13,9 @@ import pytest
 from backends import Head, Progress, RemoteModule, TransferCancelled
 from hub import State
 from hub.lanes import LONG_BYTES
+from hub.transfer_queue import TransferQueue, Turn
 from tests.hub.conftest import MakeHub
+from tests.hub.tiny_client import get, put
 
 pytestmark = pytest.mark.e2e
 
@@ -58,3 +60,28 @@ def test_a_small_module_is_up_while_huge_ones_transfer(make_hub: MakeHub, monkey
         finally:
             go_on.set()
         assert {provisioned.result().state for provisioned in arriving} == {State.PROVISIONED}
+
+
+def test_a_transfer_is_known_to_be_long_by_its_own_progress(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real transfers in both directions tell their size, yield where too many are long, and all data is there after."""
+    monkeypatch.setattr("hub.lanes.LONG_BYTES", 10_000)
+    long: list[tuple[str, bool]] = []
+    take_long = TransferQueue.take_long
+
+    def watched(self: TransferQueue, turn: Turn) -> None:
+        take_long(self, turn)
+        long.append((turn.module_id, turn.yielding))
+
+    monkeypatch.setattr(TransferQueue, "take_long", watched)
+    hub = make_hub(max_transfers=2)
+    names = [f"m{number}" for number in range(6)]
+    for name in names:
+        put(hub.provision(name), "k", name * 10_000)
+    assert long == []
+    with ThreadPoolExecutor(len(names)) as pool:
+        for operation in (hub.deprovision, hub.provision):
+            long.clear()
+            assert len(list(pool.map(operation, names))) == len(names)
+            assert {module_id for module_id, _ in long} == set(names)
+    for name in names:
+        assert get(hub.module(name), "k") == name * 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -166,12 +167,35 @@ def test_idle_modules_serve_on_until_the_backend_is_back(make_hub: MakeHub, faul
     hub.provision("m")
     faults.go_down()
     events.wait("backend.unavailable")
-    assert len(events.all("backend.failed")) == 3  # the looks that found it out
+    events.wait("backend.failed", count=3)  # the looks that found it out
     assert hub.module("m").state is State.PROVISIONED
     faults.clear()
     events.wait("backend.available")
     events.wait("module.transition", module_id="m", from_state="deprovisioning", to_state="unprovisioned")
     assert len(events.all("backend.failed")) == 3
+
+
+def test_who_comes_back_while_the_backend_is_asked_stays(make_hub: MakeHub, faults: Faults, events: Observer) -> None:
+    """An idle module that gets a connection during a slow look at the backend is not sent home."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def look_slowly() -> None:
+        asked.set()
+        assert go_on.wait(30)
+
+    faults.on("check", look_slowly)
+    hub = make_hub(idle_timeout=0.2, sweep_interval=0.02)
+    info = hub.provision("m")
+    assert asked.wait(30)
+    assert info.port is not None
+    with socket.create_connection(("127.0.0.1", info.port)):
+        go_on.set()
+        looks = faults.calls["check"]
+        hub.provision("other")
+        events.wait("module.transition", module_id="other", to_state="unprovisioned")
+        assert faults.calls["check"] > looks
+        assert events.all("module.idle", module_id="m") == []
+    events.wait("module.idle", module_id="m")
 
 
 def test_while_it_is_away_the_hub_alone_asks_and_the_status_follows(
@@ -195,6 +219,18 @@ def test_while_it_is_away_the_hub_alone_asks_and_the_status_follows(
     assert hub.backend_status().available
     assert hub.provision("m").state is State.PROVISIONED
     assert len(events.all("backend.unavailable")) == len(events.all("backend.available")) == 1
+
+
+def test_a_defect_in_an_attempt_is_not_the_end_of_attempts(make_hub: MakeHub, faults: Faults, events: Observer) -> None:
+    """An unexpected exception of a store is logged, and the backend is tried again."""
+    hub = make_hub(breaker_delay=0.05, breaker_delay_max=0.05)
+    faults.go_down()
+    faults.on("check", ZeroDivisionError("a defect"))
+    notice_outage(hub)
+    events.wait("hub.actor_failed", actor="backend-watch")
+    faults.clear()
+    events.wait("backend.available")
+    assert hub.provision("m").state is State.PROVISIONED
 
 
 def test_a_backend_that_refuses_is_available(make_hub: MakeHub, faults: Faults) -> None:
