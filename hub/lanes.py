@@ -8,7 +8,7 @@ Two queues by size were rejected: before a transfer has read its manifest, nobod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LONG_BYTES = 64 * 1024 * 1024
@@ -45,13 +45,13 @@ def must_yield(lanes: Lanes, long_beside: int) -> bool:
     return long_beside >= lanes.for_long
 
 
-def choose_next(lanes: Lanes, running: Sequence[bool], waiting: Sequence[bool]) -> int | None:
+def choose_next(lanes: Lanes, running: Sequence[bool], waiting: Iterable[bool]) -> int | None:
     """Choose who begins next.
 
     Args:
         lanes: the slots.
         running: for each running transfer, whether it is long.
-        waiting: the same for each that waits, in the order of their arrival.
+        waiting: the same for each that waits, in the order of their arrival; read no further than needed.
 
     Returns:
         Index of the first in the order that there is room for; `None` where there is room for none.

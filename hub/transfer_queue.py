@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import threading
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
@@ -130,21 +130,28 @@ class TransferQueue:
 
     def _admit(self) -> None:
         while True:
-            waiting = [turn for turn in self._waiting if not turn.admitted.done()]
-            chosen = choose_next(self._lanes, [turn.long for turn in self._running], [turn.long for turn in waiting])
+            seen: list[Turn] = []
+            chosen = choose_next(self._lanes, [turn.long for turn in self._running], self._look(seen))
             if chosen is None:
                 return
-            turn = waiting[chosen]
+            turn = seen[chosen]
             self._waiting.remove(turn)
             self._running.append(turn)
             turn.admitted.set_result(None)
 
+    def _look(self, seen: list[Turn]) -> Iterator[bool]:
+        # Thousands may wait, and mostly the first is the next. Who was withdrawn is on his way out.
+        for turn in self._waiting:
+            if not turn.admitted.done():
+                seen.append(turn)
+                yield turn.long
+
     def _leave(self, turn: Turn) -> None:
         if turn.admitted.done() and not turn.admitted.cancelled():
             turn.admitted.exception()  # looked at: a caller that was cancelled meanwhile never did
-        for turns in (self._waiting, self._running):
-            if turn in turns:
-                turns.remove(turn)
+        turns = self._running if turn in self._running else self._waiting
+        if turn in turns:
+            turns.remove(turn)
         self._admit()
 
 
