@@ -68,7 +68,7 @@ def choose_backend(config: Path | None, uri: str | None, environment: Mapping[st
     if config is None and uri is None and not environment.get(_VARIABLE):
         raise InvalidConfig("no backend given", hint=f"name one: --backend URI, --config FILE, or {_VARIABLE}")
     chosen = load(config, environment, data_dir=_UNUSED_DATA_DIR, backend=uri)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = dict(chosen.backend_options)
     if chosen.backend.startswith("file:"):
         # A misspelt folder is an error here, and no empty backend that the first write would create.
         options["create"] = False
