@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.s3_servers import Server, ministack, seaweedfs
+
+# For a night: `pytest --hypothesis-profile=thorough`.
+settings.register_profile("thorough", max_examples=1000)
 
 _numbers = itertools.count(1)
 
