@@ -18,6 +18,8 @@ endif
 
 # Real servers that tests start, as command:package. A test run without them would prove less and still be green.
 SERVERS := redis-server:redis-server
+# What the bench of S3 is measured against; further ones come as wheels, which it installs by itself.
+PEERS := rclone:rclone restic:restic curl:curl
 ARGS ?=
 
 # Spares pyright's wrapper asking for a newer version on each run; pyright and node are in the wheels of the lint group.
@@ -25,7 +27,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --root-user-action=ignore --build-constraint constraints.txt -c constraints.txt
 
-.PHONY: help demo test lint format types layers docs build bench check clean servers
+.PHONY: help demo test lint format types layers docs build bench check clean servers peers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -59,7 +61,7 @@ build: $(STAMPS)/build ## sdist and wheel, and a check of what is in them
 	@out=$$($(BIN)/python -m build --no-isolation 2>&1) || { echo "$$out"; exit 1; }
 	@$(BIN)/python .ci/check_dist.py dist
 
-bench: $(STAMPS)/test servers ## measurements; they assert nothing unless a bench says so
+bench: $(STAMPS)/test servers $(if $(filter-out s3%,$(firstword $(ARGS))),,peers) ## measurements; they assert nothing unless a bench says so
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: ## everything that CI runs
@@ -96,7 +98,9 @@ $(STAMPS)/lint $(STAMPS)/docs $(STAMPS)/build: $(STAMPS)/%: $(STAMPS)/test
 	@$(PIP_INSTALL) --group $*
 	@touch $@
 
-servers:
-	@missing=; for server in $(SERVERS); do \
-	  command -v "$${server%%:*}" >/dev/null 2>&1 || missing="$$missing $${server##*:}"; done; \
+servers: wanted := $(SERVERS)
+peers: wanted := $(PEERS)
+servers peers:
+	@missing=; for program in $(wanted); do \
+	  command -v "$${program%%:*}" >/dev/null 2>&1 || missing="$$missing $${program##*:}"; done; \
 	if [ -n "$$missing" ]; then .ci/install-packages $$missing; fi
