@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import URLError
 
 from tests.bench.s3.peers import Command
 from tests.s3_servers import Server
 
 _LAUNCH = Path(__file__).parent / "launch.py"
 _REQUESTS = "SeaweedFS_s3_request_total{"
+_START_S = 60.0
 _RECEIVED = "SeaweedFS_s3_bucket_traffic_received_bytes_total{"
 
 
@@ -89,9 +92,17 @@ def run(command: Command, server: Server, *, inner: bool = False) -> Measured:
 def traffic(server: Server) -> Traffic:
     """The server's own counters: a proxy that counts would stand in each figure."""
     host, port = server.endpoint.rsplit(":", 1)
-    # The admin port, which also shows metrics.
-    with urllib.request.urlopen(f"{host}:{int(port) + 4}/metrics", timeout=30) as answer:
-        return parse(answer.read().decode())
+    # The admin port, which also shows metrics, and which opens last.
+    address = f"{host}:{int(port) + 4}/metrics"
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                return parse(answer.read().decode())
+        except URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def parse(text: str) -> Traffic:
