@@ -70,7 +70,7 @@ def mixed_sizes(count: int, total: int) -> list[int]:
 
 def change_page(tree: Tree) -> None:
     """Change one page in the middle of the tree's only file."""
-    with next(tree.path.rglob("0")).open("r+b") as file:
+    with (tree.path / "0" / "0").open("r+b") as file:
         file.seek(tree.size // 2 // PAGE * PAGE)
         file.write(os.urandom(PAGE))
 
