@@ -142,6 +142,8 @@ def one_round(case: Case, tool: Tool, tree: Tree, found: Run, *, verify: bool) -
     name, ours = tool.name, tool.name == report.OURS
     with tempfile.TemporaryDirectory(dir=tree.path.parent) as folder, seaweedfs(Path(folder, "server")) as server:
         place, copy = Place(server, Path(folder)), Path(folder, "copy")
+        # The first writes to a bucket make the server allocate volumes, which is nothing of the tool's.
+        run(many_objects(place, "warm/", 16), server)
         if tool.prepare is not None:
             run(tool.prepare(place), server)
         for step in case.steps:
