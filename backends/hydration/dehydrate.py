@@ -106,12 +106,10 @@ class Dehydration:
         """
         try:
             self._check_fence()
-            self._where.store.sweep_unfinished(self._where.prefix)
             index = stat_index.load(self._index_path)
             if index.manifest != self._head.manifest:
                 index = stat_index.Index()
-            taken = look(self._source, self._meter)
-            stored = self._where.list_blobs()
+            taken, stored = self._look()
             if index.proves(taken.scan) and index.blobs.items() <= stored.items():
                 return self._keep(Stats(index.files, index.size, skipped=taken.scan.skipped), {*index.blobs}, stored)
             return self._send(index, taken, stored)
@@ -121,6 +119,20 @@ class Dehydration:
             # What is missing may be what a new owner has collected: then the fence is the news, not the damage.
             self._check_fence()
             raise
+
+    def _look(self) -> tuple[Taken, dict[str, int]]:
+        """See what is in the source, and meanwhile what is in the store. Neither reads any content."""
+        stored: dict[str, int] = {}
+
+        def list_blobs() -> None:
+            self._where.store.sweep_unfinished(self._where.prefix)
+            stored.update(self._where.list_blobs())
+
+        with self._pool.lane(1, self._meter.cancelled) as lane:
+            lane.submit(list_blobs)
+            taken = look(self._source, self._meter)
+            lane.drain()
+        return taken, stored
 
     def _send(self, index: stat_index.Index, taken: Taken, stored: dict[str, int]) -> Dehydrated:
         """Send what is new and commit the manifest, unless it says what the committed one says."""
