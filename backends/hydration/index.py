@@ -35,6 +35,9 @@ HOLE_HASH = bytes(HASH)
 Contents = bytes
 """A file's content: the hashes of its chunks, one after the other. Their lengths follow from the file's."""
 
+_Name = tuple[bytes, str, int, int, int, int, int, int, bytes]
+"""A `Found` as it is decoded: plain tuples are made several times faster."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -122,14 +125,14 @@ class Index:
 
     @cached_property
     def _files(self) -> dict[bytes, tuple[tuple[int, ...], Contents]]:
-        if self._stored is None:
-            return {}
-        # What is in these parts was checked with the whole by its hash; another version's would have another format.
-        found = msgspec.msgpack.decode(
-            self._stored.found, type=list[tuple[bytes, str, int, int, int, int, int, int, bytes]]
-        )
-        contents = iter(msgspec.msgpack.decode(self._stored.contents, type=list[bytes]))
-        return {item[0]: (item[3:8], next(contents)) for item in found if item[1] == "f"}
+        with contextlib.suppress(msgspec.MsgspecError):
+            if self._stored is not None:
+                names = msgspec.msgpack.decode(self._stored.found, type=list[_Name])
+                contents = msgspec.msgpack.decode(self._stored.contents, type=list[bytes])
+                files = [name for name in names if name[1] == "f"]
+                if len(files) == len(contents):
+                    return {name[0]: (name[3:8], known) for name, known in zip(files, contents, strict=True)}
+        return {}
 
 
 def load(path: Path) -> Index:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+from blake3 import blake3
 
 from backends import SourceChanged
 from backends.hydration import chunk, dehydrate, send
@@ -224,7 +226,9 @@ def test_same_size_and_mtime_is_noticed(counted: tuple[Rig, Counting, Path], mon
     assert (rig.load("again") / "file").read_bytes() == b"new!"
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "flipped", "directory", "foreign"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "empty", "garbage", "flipped", "directory", "foreign", "lengths", "types"]
+)
 def test_bad_index_is_ignored(
     counted: tuple[Rig, Counting, Path], monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -240,6 +244,11 @@ def test_bad_index_is_ignored(
         rig.index.mkdir()
     elif damage == "foreign":
         stat_index.save(rig.index, "0" * 64, rig.manifest(rig.claimed().manifest or ""), [], {})
+    elif damage in {"lengths", "types"}:
+        parts: list[object] = msgspec.msgpack.decode(data[32:])
+        parts[7] = [b""] if damage == "lengths" else [1, 2, 3, 4, 5]
+        body = msgspec.msgpack.encode(parts)
+        rig.index.write_bytes(blake3(body).digest() + body)
     elif damage != "missing":
         flipped = data[:50] + bytes([data[50] ^ 1]) + data[51:]
         rig.index.write_bytes({"empty": b"", "garbage": b"x" * 100, "flipped": flipped}[damage])
