@@ -14,6 +14,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -21,6 +22,9 @@ import backends
 from backends import encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
 from hub.instance import output
+
+_LOCK_PATIENCE_S = 0.5
+"""A hub that was killed while it started a process leaves its lock to that process until it has executed its program."""
 
 
 class Layout:
@@ -77,14 +81,15 @@ class Layout:
             DataDirInUse: another hub has it.
         """
         descriptor = os.open(self.root / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        patience = time.monotonic() + _LOCK_PATIENCE_S
+        while not (taken := _try_lock(descriptor)) and time.monotonic() < patience:
+            time.sleep(0.01)
+        if not taken:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise DataDirInUse(
                 f"another hub (pid {holder}) runs on {self.root}", hint="one data directory serves one hub at a time"
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
@@ -164,3 +169,11 @@ def remove_tree(path: Path) -> int:
     finally:
         os.close(parent)
     return total
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

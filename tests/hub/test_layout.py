@@ -1,9 +1,11 @@
 """Paths, the lock on the data directory, and deletion."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +85,7 @@ def test_a_data_directory_that_cannot_be_made_is_a_configuration_error(below: st
 
 HOLDER = """
 import sys
+import threading
 from pathlib import Path
 from hub.layout import Layout
 layout = Layout(Path(sys.argv[1]))
@@ -112,6 +115,17 @@ def test_a_second_hub_is_refused_until_the_first_one_is_gone(layout: Layout, hol
     holder.wait()
     layout.lock()
     assert (layout.root / "hub.lock").read_text() == f"{os.getpid()}\n"
+    layout.unlock()
+
+
+def test_a_lock_that_is_about_to_go_is_waited_for(layout: Layout) -> None:
+    """A child that a killed hub was starting holds the lock until it executes its program; that refuses nobody."""
+    descriptor = os.open(layout.root / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    timer = threading.Timer(0.05, os.close, [descriptor])
+    timer.start()
+    layout.lock()
+    timer.join()
     layout.unlock()
 
 

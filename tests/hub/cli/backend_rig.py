@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import sys
@@ -58,6 +59,12 @@ class BackendRig:
         return self.root / module_id / "blobs" / name
 
 
+_CTRL_C = "\x03"
+# A signal between an interpreter's last look at its signals and its read is not seen until the next one: people press
+# the key again, and so does this.
+_REPEAT_S = 2.0
+
+
 @dataclass(frozen=True)
 class OnTerminal:
     output: str
@@ -87,20 +94,29 @@ def on_terminal(
         os.execve(sys.executable, [sys.executable, "-m", "hub.cli", *arguments], variables)
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     waiting = list(answers)
-    shown = ""
+    shown = typed = ""
     deadline = time.monotonic() + 60
     try:
-        while time.monotonic() < deadline:
+        while True:
+            if not select.select([fd], [], [], _REPEAT_S)[0]:
+                assert time.monotonic() < deadline, f"it goes on after:\n{shown}"
+                if typed == _CTRL_C:
+                    os.write(fd, _CTRL_C.encode())
+                continue
             try:
                 data = os.read(fd, 65536)
             except OSError:  # how a terminal says that nobody is there any more
                 break
             shown += data.decode(errors="replace")
             if waiting and waiting[0][0] in shown:
-                os.write(fd, waiting.pop(0)[1].encode())
+                typed = waiting.pop(0)[1]
+                os.write(fd, typed.encode())
             if interrupt_at and interrupt_at in shown:
                 os.kill(pid, signal.SIGINT)
                 interrupt_at = ""
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
     finally:
         _, status = os.waitpid(pid, 0)
         os.close(fd)
