@@ -153,14 +153,17 @@ class Server:
     def _stop(self) -> set[Connection]:
         """Take what has already arrived, and nothing after it."""
         os.read(self._wakeup, 64)
-        if not self._stop_by:
+        first = not self._stop_by
+        if first:
             self._stop_by = time.monotonic() + _GRACE_S
             self._accept()
-            self._epoll.unregister(self._listener.fileno())
-            self._listener.close()
         for connection in self._connections.values():
             connection.handle(select.EPOLLIN)
             connection.closing = True
+        if first:
+            # Last: once newcomers are refused, every answer says that its connection ends.
+            self._epoll.unregister(self._listener.fileno())
+            self._listener.close()
         return set(self._connections.values())
 
     def _tick(self, now: float) -> None:
