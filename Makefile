@@ -16,8 +16,9 @@ PYTHON := $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
   if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$candidate; break; fi; done)
 endif
 
-# Real servers that tests start, as command:package. A test run without them would prove less and still be green.
-SERVERS := redis-server:redis-server
+# Real servers that tests start, as command:package; a command may be a pattern, or several with | between them, of which
+# one is enough. A test run without them would prove less and still be green.
+SERVERS := redis-server:redis-server postgres|/usr/lib/postgresql/*/bin/postgres:postgresql psql:postgresql-client
 # What the bench of S3 is measured against; further ones come as wheels, which it installs by itself.
 PEERS := rclone:rclone restic:restic curl:curl
 ARGS ?=
@@ -101,6 +102,8 @@ $(STAMPS)/lint $(STAMPS)/docs $(STAMPS)/build: $(STAMPS)/%: $(STAMPS)/test
 servers: wanted := $(SERVERS)
 peers: wanted := $(PEERS)
 servers peers:
-	@missing=; for program in $(wanted); do \
-	  command -v "$${program%%:*}" >/dev/null 2>&1 || missing="$$missing $${program##*:}"; done; \
+	@missing=; for program in $(foreach program,$(wanted),'$(program)'); do \
+	  found=; for command in $$(tr '|' ' ' <<<"$${program%%:*}"); do \
+	    if command -v "$$command" >/dev/null 2>&1; then found=1; fi; done; \
+	  if [ -z "$$found" ]; then missing="$$missing $${program##*:}"; fi; done; \
 	if [ -n "$$missing" ]; then .ci/install-packages $$missing; fi

@@ -7,11 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("actors", "backends", "hub")
-SUFFIXES = {".py", ".typed", ".html", ".css", ".js", ".svg", ".sql", ".toml"}
+SUFFIXES = {".py", ".sh", ".typed", ".html", ".css", ".js", ".svg", ".sql", ".toml"}
 METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 REQUIRED = {f"{package}/py.typed" for package in PACKAGES} | {
     "hub/kinds/store.py",
     "hub/kinds/objectstore/__main__.py",
+    "hub/kinds/postgresql/start.sh",
 }
 SDIST_FILES = {"CHANGELOG.md", "LICENSE", "README.md", "Makefile", "constraints.txt", "pyproject.toml"}
 SDIST_FOLDERS = {*PACKAGES, ".ci", "docs", "tests"}

@@ -2,7 +2,7 @@
 
 journal.sqlite3     what the hub knows
 hub.lock            held while a hub runs; names its process
-modules/ID/data     a module's data; beside it what is known of it
+modules/ID/data     a module's data; beside it what is known of it, and data.new while its kind makes the first data
 logs/ID             a module's output
 scratch/            hydrations that are not complete
 trash/              what one rename took away and is being deleted
@@ -35,6 +35,7 @@ class Layout:
         self.journal = root / "journal.sqlite3"
         self.scratch = root / "scratch"
         self.trash = root / "trash"
+        self.logs = root / "logs"
         self._lock: int | None = None
 
     def module(self, module_id: str) -> Path:
@@ -55,7 +56,7 @@ class Layout:
 
     def log(self, module_id: str) -> Path:
         """Return the output log of a module."""
-        return self.root / "logs" / encode_module_id(module_id)
+        return self.logs / encode_module_id(module_id)
 
     def make(self) -> None:
         """Make the directories.
@@ -64,7 +65,7 @@ class Layout:
             InvalidConfig: the data directory can't be made or written.
         """
         try:
-            for path in (self.root, self.root / "modules", self.root / "logs", self.scratch, self.trash):
+            for path in (self.root, self.root / "modules", self.logs, self.scratch, self.trash):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise PermissionError(f"{self.root} is not writable")
@@ -139,7 +140,7 @@ class Layout:
             for path in parent.iterdir():
                 remove_tree(path)
         logs = {encode_module_id(module_id) for module_id in tracked}
-        for path in (self.root / "logs").iterdir():
+        for path in self.logs.iterdir():
             if path.name.partition(".")[0] not in logs:
                 path.unlink()
 

@@ -140,7 +140,7 @@ class Runtime:
             bus=self._bus,
             workers=workers,
             transfers=transfers,
-            runner=LocalRunner(journal.hub_id, ports, workers),
+            runner=LocalRunner(journal.hub_id, ports, workers, layout.root),
             starts=anyio.CapacityLimiter(config.max_starts),
             clock=loop.time,
         )
@@ -212,7 +212,9 @@ class Runtime:
             _log.exception("processes of modules do not end")
 
     async def _sweep_processes(self, services: Services) -> None:
-        for pid, command in await services.workers.run(kill_marked, MARKER, services.journal.hub_id):
+        for pid, command in await services.workers.run(
+            kill_marked, MARKER, services.journal.hub_id, services.layout.logs
+        ):
             self._bus.publish("hub.orphan_killed", pid=pid, command=command)
 
     def _report_stall(self, stalled_s: float, stack: str) -> None:

@@ -13,6 +13,9 @@ from hub.errors import InvalidConfig
 
 PLACEHOLDERS = frozenset({"port", "data_dir", "module_id"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+# As useradd(8) allows them, and those of directory services (user@domain, DOMAIN\\user). No numbers alone: an id that
+# belongs to nobody here would be taken as well.
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}\$?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -28,10 +31,15 @@ class Kind:
             output). Whatever the probe, the port's listener must belong to the child's own process group.
         live: probe that tells whether it still serves, `tcp` or `http:/path`; `None` = never asked.
         gc: asked before its data is sent home: `http:/path` (a POST) or a command; `None` = nothing.
+        init: command that makes the first data, run once before the first start, where the data directory is empty;
+            `{data_dir}` is then a directory beside it, which takes its place when the command has ended with 0.
+        user: name of the user that server, `init` and `gc` run as, who then also owns the data, where the hub is root.
+            A hub that is not root runs all as its own user; `None` = as the hub's user.
         stop_signal: name of the signal that asks it to stop cleanly.
         stop_timeout: seconds it gets for that.
         start_timeout: seconds it gets to become ready.
         gc_timeout: seconds that `gc` gets.
+        init_timeout: seconds that `init` gets.
     """
 
     name: str
@@ -40,10 +48,13 @@ class Kind:
     ready: str = "tcp"
     live: str | None = "tcp"
     gc: str | Sequence[str] | None = None
+    init: Sequence[str] | None = None
+    user: str | None = None
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 10.0
     start_timeout: float = 30.0
     gc_timeout: float = 10.0
+    init_timeout: float = 120.0
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -60,9 +71,13 @@ class Kind:
             self._check_probe("gc", self.gc, ("http:/path",))
         elif self.gc is not None:
             self._check_command("gc", self.gc)
+        if self.init is not None:
+            self._check_command("init", self.init)
+        if self.user is not None and not _USER.fullmatch(self.user):
+            raise self._invalid("user", self.user, "the name of a user of this machine")
         if not self.stop_signal.startswith("SIG") or self.stop_signal not in signal.Signals.__members__:
             raise self._invalid("stop_signal", self.stop_signal, "a signal's name, such as SIGTERM or SIGINT")
-        for key in ("stop_timeout", "start_timeout", "gc_timeout"):
+        for key in ("stop_timeout", "start_timeout", "gc_timeout", "init_timeout"):
             if not 0 < getattr(self, key) < float("inf"):
                 raise self._invalid(key, getattr(self, key), "a number of seconds above 0")
         # Kinds are shared between threads; what was checked must stay so.
@@ -70,6 +85,8 @@ class Kind:
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
         if self.gc is not None and not isinstance(self.gc, str):
             object.__setattr__(self, "gc", tuple(self.gc))
+        if self.init is not None:
+            object.__setattr__(self, "init", tuple(self.init))
 
     def _invalid(self, key: str, value: object, allowed: str) -> InvalidConfig:
         return InvalidConfig(f"kind {self.name!r}: {key} = {value!r} can't be used", hint=f"allowed: {allowed}")

@@ -1,4 +1,4 @@
-"""Instances as processes of this machine."""
+"""One instance as a process of this machine."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import anyio
 
 from hub.errors import StartFailed
-from hub.instance import output, procfs
+from hub.instance import first_data, output, procfs
+from hub.instance.conditions import Conditions
+from hub.instance.ending import describe_exit
 from hub.instance.kind import render
-from hub.instance.ports import LOOPBACK, PortAllocator, is_free
+from hub.instance.ports import LOOPBACK, is_free
 from hub.instance.probe import http_request, make_probe, tcp_answers
 from hub.instance.process import DATA_MARKER, Process, child_environment, kill_marked, spawn
-from hub.instance.protocol import Instance, InstanceSpec, OnExit, Stopped
+from hub.instance.protocol import InstanceSpec, Stopped
+from hub.instance.shared_memory import remove_segments
 from hub.workers import Workers
 
 _FIRST_POLL_S = 0.0005
 _LAST_POLL_S = 0.05
-_PORT_TRIES = 5
 _ERROR_LINES = 20
 
 
 class LocalInstance:
     """An instance that runs as a process of this machine. `launch` comes first, once."""
 
-    def __init__(self, spec: InstanceSpec, port: int, hub_id: str, workers: Workers) -> None:
+    def __init__(self, spec: InstanceSpec, port: int, hub_id: str, workers: Workers, conditions: Conditions) -> None:
         self._spec = spec
+        self._hub_id = hub_id
         self._workers = workers
+        self._conditions = conditions
         self._log_offset = output.size(spec.log)
-        self._fill = functools.partial(render, port=port, data_dir=str(spec.data_dir), module_id=spec.module_id)
-        extra = dict(zip(spec.kind.env, self._fill(tuple(spec.kind.env.values())), strict=True))
-        self._environment = child_environment(hub_id, spec.data_dir, extra)
         self._process: Process
+        self._started_at = time.time()
         self.epoch = spec.epoch
         self.host = LOOPBACK
         self.port = port
@@ -52,14 +55,59 @@ class LocalInstance:
         """
         self._process = self._spawn(self._spec.kind.command, on_exit)
 
-    def _spawn(self, command: Sequence[str], on_exit: Callable[[], None]) -> Process:
+    def _spawn(self, command: Sequence[str], on_exit: Callable[[], None], data_dir: Path | None = None) -> Process:
+        """Start a program; `data_dir` is another than the module's own while its first data is made."""
+        spec, directory = self._spec, data_dir or self._spec.data_dir
+        fill = functools.partial(render, port=self.port, data_dir=str(directory), module_id=spec.module_id)
+        extra = dict(zip(spec.kind.env, fill(tuple(spec.kind.env.values())), strict=True))
         return spawn(
-            self._fill(command),
-            environment=self._environment,
-            directory=self._spec.data_dir,
-            log=self._spec.log,
+            fill(command),
+            # The marker names the module's own directory in any case: by that it is found.
+            environment=child_environment(self._hub_id, spec.data_dir, {"HOME": str(directory), **extra}),
+            directory=directory,
+            log=spec.log,
             on_exit=on_exit,
+            confinement=self._conditions.confinement,
         )
+
+    async def make_first_data(self) -> None:
+        """Run the kind's `init` where the data directory is empty.
+
+        Raises:
+            StartFailed: it failed, or took longer than its `init_timeout`; the data directory is still empty.
+        """
+        spec = self._spec
+        command, run = spec.kind.init, self._workers.run
+        if command is None or not await run(first_data.is_wanted, spec.data_dir):
+            return
+        try:
+            directory = await run(first_data.begin, spec.data_dir, self._conditions.confinement.account)
+            await self._run_init(command, directory)
+            await run(first_data.finish, spec.data_dir)
+        except BaseException:
+            with anyio.CancelScope(shield=True), suppress(OSError):  # then the next attempt deletes it
+                await run(first_data.discard, spec.data_dir)
+            raise
+        # What it said must not make the server ready.
+        self._log_offset = output.size(spec.log)
+
+    async def _run_init(self, command: Sequence[str], directory: Path) -> None:
+        process = self._spawn(command, lambda: None, directory)
+        try:
+            async with asyncio.timeout(self._spec.kind.init_timeout):
+                await process.exited.wait()
+        except TimeoutError:
+            raise self._init_failed(f"was not done within {self._spec.kind.init_timeout:g} s") from None
+        finally:
+            with anyio.CancelScope(shield=True):
+                await process.kill()
+                await self._sweep()
+        if process.exit_status != 0:
+            raise self._init_failed(f"ended with {describe_exit(process.exit_status)}")
+
+    def _init_failed(self, what: str) -> StartFailed:
+        hint = self._conditions.explain(self._spec.data_dir)
+        return StartFailed(f"init of kind {self._spec.kind.name!r} {what}", hint=hint, output=self.last_output())
 
     @property
     def pid(self) -> int:
@@ -121,7 +169,7 @@ class LocalInstance:
         return await self._workers.run(procfs.listener_in_group, self.port, self.pid)
 
     def _start_failed(self, what: str) -> StartFailed:
-        hint = ""
+        hint = self._conditions.explain(self._spec.data_dir)
         if not is_free(self.port) and not procfs.listener_in_group(self.port, self.pid):
             hint = f"another process listens on port {self.port}"
         message = f"{self._spec.kind.command[0]!r} {what}"
@@ -178,63 +226,8 @@ class LocalInstance:
     async def kill(self) -> None:
         """End it at once, with all that it started, in its process group or not: nothing may still write its data."""
         await self._process.kill()
-        await self._workers.run(kill_marked, DATA_MARKER, str(self._spec.data_dir))
+        await self._sweep()
+        await self._workers.run(remove_segments, self.pid, self._started_at)
 
-
-class LocalRunner:
-    """Runs instances as processes of this machine."""
-
-    def __init__(self, hub_id: str, ports: PortAllocator, workers: Workers) -> None:
-        self._hub_id = hub_id
-        self._ports = ports
-        self._workers = workers
-
-    async def start(self, spec: InstanceSpec, on_exit: OnExit) -> Instance:
-        """Start an instance and wait until it is ready; see `InstanceRunner`."""
-        preferred = spec.port
-        for remaining in reversed(range(_PORT_TRIES)):
-            port = self._ports.acquire(preferred)
-            try:
-                return await self._start_on(port, spec, on_exit)
-            except StartFailed:
-                # Taken by somebody between the look and the child's bind: that is no fault of the module's.
-                if remaining == 0 or is_free(port):
-                    raise
-                preferred = None
-        raise AssertionError("unreachable")
-
-    async def _start_on(self, port: int, spec: InstanceSpec, on_exit: OnExit) -> Instance:
-        def exited() -> None:
-            self._ports.release(port)
-            on_exit(instance)
-
-        try:
-            instance = LocalInstance(spec, port, self._hub_id, self._workers)
-            instance.launch(exited)
-        except BaseException:
-            self._ports.release(port)
-            raise
-        try:
-            await instance.wait_ready()
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await instance.kill()
-            raise
-        return instance
-
-
-def describe_exit(status: int | None) -> str:
-    """Say in words how a process ended.
-
-    Args:
-        status: exit code, or minus the signal.
-
-    Returns:
-        Such as `exit code 1` or `SIGKILL`.
-    """
-    if status is not None and status < 0:
-        try:
-            return signal.Signals(-status).name
-        except ValueError:  # a real-time signal has no name
-            return f"signal {-status}"
-    return f"exit code {status}"
+    async def _sweep(self) -> None:
+        await self._workers.run(kill_marked, DATA_MARKER, str(self._spec.data_dir), self._spec.log)

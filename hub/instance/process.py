@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hub.errors import StartFailed, StopFailed, UnsupportedPlatform
 from hub.instance import output, procfs
+from hub.instance.confinement import UNCONFINED, Confinement, wrap
 
 if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):  # pragma: no cover - the platform of the tests is Linux
     raise UnsupportedPlatform("modhub runs instances on Linux 5.3 or newer only (pidfd, /proc)")
@@ -124,6 +125,7 @@ def spawn(
     directory: Path,
     log: Path,
     on_exit: Callable[[], None],
+    confinement: Confinement = UNCONFINED,
 ) -> Process:
     """Start a child in a session and process group of its own. Call it on the event loop's thread only.
 
@@ -136,6 +138,7 @@ def spawn(
         directory: its working directory.
         log: file that its output is appended to.
         on_exit: called on the loop, once, after it has ended.
+        confinement: whom it runs as, and what it may use.
 
     Returns:
         The running process.
@@ -147,17 +150,14 @@ def spawn(
         raise StartFailed(
             f"command {command[0]!r} was not found or can't be run", hint="install it, or give its full path"
         )
-    wrapper = shutil.which("setpriv")
-    if wrapper is None:
-        raise StartFailed("setpriv was not found", hint="install util-linux")
+    wrapped = wrap(command, confinement)
     try:
         descriptor = output.open_log(log)
     except OSError as error:
         raise StartFailed(f"the output log {log} can't be opened: {error.strerror}") from error
     try:
         child = subprocess.Popen(
-            # A preexec_fn would fork the whole host: tens of milliseconds for a large one. setpriv takes one.
-            [wrapper, "--pdeathsig", "KILL", "--", *command],
+            wrapped,
             env=dict(environment),
             cwd=directory,
             stdin=subprocess.DEVNULL,
@@ -183,12 +183,16 @@ def spawn(
         ) from error
 
 
-def kill_marked(marker: str, value: str) -> list[tuple[int, str]]:
+def kill_marked(marker: str, value: str, log: Path) -> list[tuple[int, str]]:
     """Kill what a server or an earlier run of a hub left behind, wherever it moved to.
+
+    By the marker, and by whose log it writes: a server that writes its title over its environment (PostgreSQL) takes the
+    marker away from all that it forks.
 
     Args:
         marker: `MARKER` or `DATA_MARKER`.
         value: what it stands at in the environment of whom to kill.
+        log: the server's output log, or the directory of all of the hub's.
 
     Returns:
         Process id and command line of each process killed.
@@ -197,11 +201,16 @@ def kill_marked(marker: str, value: str) -> list[tuple[int, str]]:
         StopFailed: the kernel does not end one.
     """
     variable = f"{marker}={value}".encode()
+    written = os.path.realpath(log)
+
+    def left_behind(pid: int) -> bool:
+        return procfs.environ_has(pid, variable) or procfs.writes_to(pid, written)
+
     killed: dict[int, str] = {}
     deadline = time.monotonic() + _KILL_TIMEOUT_S
     while True:
         # Again until none is found: a process may start another while the list is read.
-        found = [pid for pid in procfs.pids() if pid != os.getpid() and procfs.environ_has(pid, variable)]
+        found = [pid for pid in procfs.pids() if pid != os.getpid() and left_behind(pid)]
         if not found:
             return list(killed.items())
         if time.monotonic() > deadline:
@@ -213,7 +222,7 @@ def kill_marked(marker: str, value: str) -> list[tuple[int, str]]:
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
                 try:
-                    if procfs.environ_has(pid, variable):  # still the same process, now that it is pinned
+                    if left_behind(pid):  # still the same process, now that it is pinned
                         killed.setdefault(pid, procfs.command_of(pid))
                         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 finally:

@@ -6,6 +6,7 @@ does not walk every descriptor of the machine.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,26 @@ def environ_has(pid: int, variable: bytes) -> bool:
         return variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+def writes_to(pid: int, path: str) -> bool:
+    """Tell whether a process's standard output or error is a file, or a file somewhere below a directory.
+
+    Only these two are looked at: to read all descriptors of all processes would take long, and somebody who reads a log
+    has it open as well.
+
+    Args:
+        pid: the process.
+        path: the file or directory, without links in it.
+    """
+    for descriptor in (1, 2):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH115 - a Path takes longer to make than to read
+        except OSError:
+            continue
+        if target.removesuffix(" (deleted)") == path or target.startswith(path + "/"):
+            return True
+    return False
 
 
 def command_of(pid: int) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,14 @@ def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
     for directory in {path.parent for path in tmp_path.glob("*/journal.sqlite3")}:
         assert processes_of(directory) == []
     assert set(threading.enumerate()) <= threads
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A temporary directory that other users get through to, as they don't to `tmp_path`."""
+    with tempfile.TemporaryDirectory(prefix="modhub-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @pytest.fixture

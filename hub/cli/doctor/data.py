@@ -70,7 +70,8 @@ def _usable(root: Path, existing: Path) -> Finding:
         return fail("data_dir", f"{existing} is not writable", advice)
     if existing != root:
         return ok("data_dir", f"{root} does not exist yet; it can be made")
-    if root.stat().st_mode & 0o077 and any(root.iterdir()):
+    # The right to search alone shows nobody anything: the users of kinds get it.
+    if root.stat().st_mode & 0o066 and any(root.iterdir()):
         return warn("data_dir", f"{root} is open to other users", f"chmod 700 {root}")
     return ok("data_dir", f"{root} can be used")
 

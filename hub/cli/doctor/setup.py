@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from backends import BackendsError, open_store
 from hub.cli.doctor.data import check_data_dir
 from hub.cli.doctor.finding import Finding, fail, note, ok
 from hub.config import ENVIRONMENT_PREFIX, HubConfig, load
-from hub.errors import InvalidConfig
+from hub.errors import InvalidConfig, StartFailed
 from hub.instance import Kind
+from hub.instance.account import account_of
 from hub.instance.ports import is_free
-from hub.kinds import SHIPPED
+from hub.kinds import SHIPPED, find_program
 
 _BACKEND_TIMEOUT_S = 20.0
 _PORTS_TRIED = 2000
@@ -142,15 +142,19 @@ def check_kinds(kinds: Mapping[str, Kind], default_kind: str | None = None) -> I
         default_kind: the one that modules have unless they are asked for with another.
     """
     for name, kind in kinds.items():
-        program = kind.command[0]
         check = f"kind {name}"
-        found = shutil.which(program, path=kind.env.get("PATH", os.environ.get("PATH")))
+        program, found = find_program(kind, kind.env.get("PATH", os.environ.get("PATH")))
         if found is not None:
             yield ok(check, found)
         elif SHIPPED.get(name) is kind and name != default_kind:
             yield note(check, f"{program} was not found", f"install it if you want modules of kind {name}")
         else:
             yield fail(check, f"{program} was not found", "install it, or give its full path in the kind's command")
+        try:
+            account_of(kind.user)
+        except StartFailed as error:
+            tell = note if SHIPPED.get(name) is kind and name != default_kind else fail
+            yield tell(f"user of {name}", error.message, error.hint)
 
 
 def check_shipped_kinds() -> Iterator[Finding]:

@@ -224,3 +224,35 @@ def test_few_descriptors_are_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert code == 0
     assert found["open files"]["status"] == Status.WARN
     assert "about 39 running modules" in found["open files"]["message"]
+
+
+def test_a_kinds_user_that_does_not_exist_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub that is root needs the user; one that is not runs everything as itself."""
+    config = tmp_path / "hub.toml"
+    config.write_text(
+        f'data_dir = "{tmp_path}/d"\nbackend = "file://{tmp_path}/b"\n'
+        '[kinds.mine]\ncommand = ["sh"]\nuser = "no-such-user"\n'
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    code, found = findings(capsys, "--config", str(config))
+    assert code == 1
+    assert "adduser" in found["user of mine"]["advice"]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    code, found = findings(capsys, "--config", str(config))
+    assert code == 0
+    assert "user of mine" not in found
+
+
+def test_a_data_directory_that_lets_a_kinds_user_through_is_not_open(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The right to pass is not the right to read: no advice to take it away again."""
+    (tmp_path / "something").touch()
+    tmp_path.chmod(0o710)
+    _, found = findings(capsys, "--data-dir", str(tmp_path))
+    assert found["data_dir"]["status"] == Status.OK
+    tmp_path.chmod(0o740)
+    _, found = findings(capsys, "--data-dir", str(tmp_path))
+    assert found["data_dir"]["status"] == Status.WARN

@@ -20,10 +20,13 @@ GOOD: Mapping[str, tuple[Any, ...]] = {
     "ready": ("tcp", "http:/", "http:/health?deep=1", "log:Ready", r"log:^ready \d+$"),
     "live": (None, "tcp", "http:/health"),
     "gc": (None, "http:/gc", ["gc-tool", "{data_dir}"], ("gc-tool",)),
+    "init": (None, ["init-tool", "{data_dir}"], ("init-tool",)),
+    "user": (None, "postgres", "_svc", "user.name@example.org", "DOMAIN\\user", "machine$"),
     "stop_signal": ("SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGKILL"),
     "stop_timeout": (0.1, 1, 3600.0),
     "start_timeout": (0.1, 1, 3600.0),
     "gc_timeout": (0.1, 1, 3600.0),
+    "init_timeout": (0.1, 1, 3600.0),
 }
 
 SECONDS = (0, -1, math.inf, math.nan)
@@ -45,10 +48,13 @@ BAD: Mapping[str, tuple[Any, ...]] = {
     ),
     "live": ("", "udp", "log:alive", "http:alive"),
     "gc": ("", "tcp", "gc-tool", "log:x", ["gc-tool", "{prot}"], [], [""]),
+    "init": ("", "init-tool", ["init-tool", "{prot}"], [], [""]),
+    "user": ("", "0", "1000", "-x", "a b", "a:b", "a\n"),
     "stop_signal": ("", "TERM", "15", "SIGNONSENSE", "sigterm", "SIG_DFL", "SIG_BLOCK"),
     "stop_timeout": SECONDS,
     "start_timeout": SECONDS,
     "gc_timeout": SECONDS,
+    "init_timeout": SECONDS,
 }
 # Refused for what would fail only when the process starts: a format within a placeholder, a NUL, an argument to `tcp`.
 BAD_LATE: Mapping[str, tuple[Any, ...]] = {

@@ -1,110 +1,19 @@
 """The local runner with real servers: ready means that this child answers; nothing of a failed start is left."""
 
 import asyncio
-import os
 import signal
 import socket
-import sys
-from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub.errors import PortsExhausted, StartFailed
-from hub.instance import Instance, InstanceSpec, Kind, LocalRunner, Stopped, procfs
-from hub.instance.local import describe_exit
+from hub.instance import Kind, Stopped, procfs
+from hub.instance.ending import describe_exit
 from hub.instance.ports import LOOPBACK, PortAllocator, is_free
-from hub.workers import Workers
+from tests.hub.instance.bench import Bench, Run, script, server
 from tests.hub.instance.support import Signals, gone
-
-# Answers GET /2xx and POST /gc with 200, POST /mute never, all else with 500; `stubborn` ignores SIGTERM.
-SERVER = """
-import signal, socket, sys
-if "stubborn" in sys.argv:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-else:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-print("serving", flush=True)
-kept = []
-while True:
-    connection, _ = listener.accept()
-    line = connection.recv(4096).split(b"\\r\\n")[0]
-    if b"/mute" in line:
-        kept.append(connection)
-        continue
-    good = line.startswith((b"POST /gc ", b"GET /ok "))
-    try:
-        connection.sendall(b"HTTP/1.1 %d X\\r\\nContent-Length: 0\\r\\n\\r\\n" % (200 if good else 500))
-    except OSError:
-        pass
-    connection.close()
-"""
-PYTHON = [sys.executable, "-I", "-S", "-c"]
-
-
-def server(*arguments: str, **fields: Any) -> Kind:
-    # A probe by log, since the server takes one connection at a time and a TCP probe is a connection.
-    given: dict[str, Any] = {"ready": "log:serving", "stop_timeout": 5, **fields}
-    return Kind(
-        "server", command=[*PYTHON, SERVER.replace("{", "{{").replace("}", "}}"), "{port}", *arguments], **given
-    )
-
-
-def script(text: str, *arguments: str, **fields: Any) -> Kind:
-    given: dict[str, Any] = {"start_timeout": 20, **fields}
-    return Kind("script", command=["sh", "-c", text, "sh", *arguments], **given)
-
-
-class Bench:
-    """A runner with what it needs, and what it told."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ports = PortAllocator(None)
-        self.workers = Workers()
-        self.runner = LocalRunner("test-hub", self.ports, self.workers)
-        self.exits: list[Instance] = []
-        self.exited = asyncio.Event()
-
-    def on_exit(self, instance: Instance) -> None:
-        self.exits.append(instance)
-        self.exited.set()
-
-    async def start(self, kind: Kind, port: int | None = None) -> Instance:
-        spec = InstanceSpec("tenant-42", kind, self.folder, self.folder / "log", epoch=7, port=port)
-        return await self.runner.start(spec, self.on_exit)
-
-
-def children() -> list[str]:
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-
-
-Scenario = Callable[[Bench], Coroutine[Any, Any, None]]
-Run = Callable[[Scenario], None]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs a scenario; afterwards no child, no port and no thread of it may be left."""
-
-    async def with_bench(scenario: Scenario) -> None:
-        bench = Bench(tmp_path)
-        try:
-            await scenario(bench)
-        finally:
-            for instance in bench.exits:
-                assert procfs.group_members(instance.pid) == []
-            bench.workers.close()
-        assert bench.ports.held == frozenset()
-
-    def run(scenario: Scenario) -> None:
-        before = children()  # servers that other tests of the run share
-        asyncio.run(with_bench(scenario))
-        assert children() == before
-
-    return run
 
 
 def test_a_started_instance_answers_on_its_port(run: Run, tmp_path: Path) -> None:
@@ -164,13 +73,6 @@ def test_a_process_that_is_never_ready_is_killed(run: Run, signals: Signals) -> 
         assert gone(int(await signals.line()))
 
     run(scenario)
-
-
-@pytest.fixture
-def signals(tmp_path: Path) -> Iterator[Signals]:
-    signals = Signals(tmp_path)
-    yield signals
-    signals.close()
 
 
 def test_only_this_runs_output_stands_in_the_error(run: Run) -> None:

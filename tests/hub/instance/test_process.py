@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,6 @@ FAMILY = f"""trap '' TERM
 sh -c '{STUBBORN.replace("'", chr(39) + '"' + chr(39) + '"' + chr(39))}' sh "$1" &
 $2 sh -c '{STUBBORN.replace("'", chr(39) + '"' + chr(39) + '"' + chr(39))}' sh "$1" &
 wait"""
-
-
-@pytest.fixture
-def signals(tmp_path: Path) -> Iterator[Signals]:
-    signals = Signals(tmp_path)
-    yield signals
-    signals.close()
 
 
 def test_a_childs_environment_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -230,11 +222,35 @@ def test_what_outlived_a_hub_is_found_wherever_it_went(tmp_path: Path, signals: 
     (orphan,) = [
         pid for pid in family if (stat := procfs.read_stat(pid)) and stat.group != leader and stat.state != "Z"
     ]
-    killed = kill_marked(MARKER, hub_id)
+    killed = kill_marked(MARKER, hub_id, tmp_path / "logs")
     assert orphan in [pid for pid, _ in killed]
     assert all("sh" in command or "sleep" in command for _, command in killed)
     assert gone(orphan)
-    assert kill_marked(MARKER, hub_id) == []
+    assert kill_marked(MARKER, hub_id, tmp_path / "logs") == []
+
+
+FORGETFUL = """exec env -i setsid sh -c 'echo $$ > "$1"; exec sleep 60' sh "$1\""""
+
+
+@pytest.mark.parametrize("where", ["log", "."])
+def test_what_lost_its_marker_is_found_by_the_log_that_it_writes(where: str, tmp_path: Path, signals: Signals) -> None:
+    """A server that overwrites its environment is known by its output; one that reads the log is left alone."""
+
+    async def scenario() -> None:
+        process = shell(f"{{ {FORGETFUL}; }} & wait", signals.path, folder=tmp_path)
+        lost = int(await signals.line())
+        assert not procfs.environ_has(lost, b"PATH=")
+        killed = kill_marked(MARKER, uuid.uuid4().hex, tmp_path / where)
+        assert lost in [pid for pid, _ in killed]
+        assert gone(lost)
+        await process.kill()
+
+    log = tmp_path / "log"
+    log.touch()
+    with subprocess.Popen(["tail", "-f", log], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as reader:
+        asyncio.run(scenario())
+        assert reader.poll() is None
+        reader.kill()
 
 
 def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals) -> None:
@@ -246,7 +262,7 @@ def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals
         others = [shell(script, signals.path, folder=tmp_path, hub_id=i) for i in (f"{hub_id}0", hub_id[:-1])]
         for _ in others:
             await signals.line()
-        assert kill_marked(MARKER, hub_id) == []
+        assert kill_marked(MARKER, hub_id, tmp_path / "logs") == []
         for other in others:
             assert procfs.read_stat(other.pid) is not None
             assert other.exit_status is None
@@ -261,7 +277,7 @@ def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals
 def test_a_hub_that_carries_its_own_marker_does_not_kill_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that sweeps is spared."""
     hub_id = uuid.uuid4().hex
-    program = f"from hub.instance.process import MARKER, kill_marked; print(kill_marked(MARKER, {hub_id!r}))"
+    program = f"from hub.instance.process import MARKER, kill_marked; from pathlib import Path; print(kill_marked(MARKER, {hub_id!r}, Path('/nowhere')))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, MARKER: hub_id},
