@@ -62,6 +62,9 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "operation.failed": EventSpec(_W, ("operation", "error", "error_type", "duration_ms"), "An operation failed."),
     "instance.started": EventSpec(_I, ("pid", "port", "duration_ms"), "A process became ready."),
     "instance.stopped": EventSpec(_I, ("pid", "exit_status", "clean", "duration_ms"), "A process was stopped."),
+    "instance.limits_unenforced": EventSpec(
+        _W, ("limits",), "A process runs without these limits of its kind: the hub may make no cgroups for them."
+    ),
     "instance.hook_failed": EventSpec(_W, ("hook", "error"), "A hook of the kind failed; the operation goes on."),
     "hydration.completed": EventSpec(_I, ("bytes", "files", "duration_ms"), "Data came from the backend."),
     "dehydration.completed": EventSpec(

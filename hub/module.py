@@ -236,7 +236,7 @@ class Module(Actor):
         self._services.bus.publish(
             "module.crashed",
             self._module_id,
-            reason="process exited",
+            reason=instance.exit_reason,
             exit_status=instance.exit_status,
             output=instance.last_output(),
         )

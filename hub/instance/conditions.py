@@ -1,4 +1,4 @@
-"""Arranges under what conditions an instance runs: whom as, on data that is theirs."""
+"""Arranges under what conditions an instance runs: whom as, on data that is theirs, within which limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.instance.account import account_of, closed_above, give, let_through
+from hub.instance.cgroups import Cgroup, Cgroups
 from hub.instance.confinement import UNCONFINED, Confinement
+from hub.instance.limits import parse_limits
 from hub.instance.protocol import InstanceSpec
 
 
@@ -16,9 +18,17 @@ class Conditions:
 
     Attributes:
         confinement: what each of its processes starts in.
+        cgroup: its cgroup, to be ended with it.
+        unenforced: limits of its kind that can't be had on this machine.
     """
 
     confinement: Confinement = UNCONFINED
+    cgroup: Cgroup | None = None
+    unenforced: frozenset[str] = frozenset()
+
+    def out_of_memory(self) -> bool:
+        """Tell whether any of its processes was killed for want of memory."""
+        return self.cgroup is not None and self.cgroup.out_of_memory()
 
     def explain(self, data_dir: Path) -> str:
         """Return what may have kept its user from its data, as a hint; empty where nothing is seen."""
@@ -28,15 +38,21 @@ class Conditions:
         return f"user {account.name!r} seems not to get through {closed}: chmod o+x it, or move data_dir"
 
 
-def arrange(spec: InstanceSpec, root: Path) -> Conditions:
+def cgroup_name(spec: InstanceSpec) -> str:
+    """Return what tells an instance's cgroup from the others of its hub."""
+    return f"{spec.module_id}-{spec.epoch}"
+
+
+def arrange(spec: InstanceSpec, root: Path, cgroups: Cgroups) -> Conditions:
     """Arrange the conditions of an instance. Blocks.
 
     Args:
         spec: the instance.
         root: directory below which all data directories lie, closed to all users but the hub's.
+        cgroups: where its cgroup is made.
 
     Returns:
-        The conditions.
+        The conditions; the caller ends the cgroup.
 
     Raises:
         StartFailed: there is no such user, or it can't be let through to its data.
@@ -47,4 +63,10 @@ def arrange(spec: InstanceSpec, root: Path) -> Conditions:
         above = [path for path in spec.data_dir.parents if path.is_relative_to(root)]
         let_through(above, account)
         give(spec.data_dir, account)
-    return Conditions(Confinement(account))
+    limits = parse_limits(spec.kind.limits)
+    wanted = limits.controllers
+    if not wanted:
+        return Conditions(Confinement(account, limits.rlimits))
+    cgroup = cgroups.make(cgroup_name(spec), limits)
+    confinement = Confinement(account, limits.rlimits, cgroup.directories)
+    return Conditions(confinement, cgroup, wanted - cgroup.enforced)

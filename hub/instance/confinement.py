@@ -9,9 +9,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hub.errors import StartFailed
 from hub.instance.account import Account
+
+# Joins the cgroups that are named before `--`: from within, so that nothing it starts can be outside.
+_JOIN = """while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs" || exit 126; shift; done; shift; exec "$@\""""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +24,13 @@ class Confinement:
 
     Attributes:
         account: whom it runs as; `None` = as the hub's user.
+        rlimits: options for prlimit(1).
+        cgroups: directories of the cgroups that it joins.
     """
 
     account: Account | None = None
+    rlimits: Sequence[str] = ()
+    cgroups: Sequence[Path] = ()
 
 
 UNCONFINED = Confinement()
@@ -39,7 +47,12 @@ def wrap(command: Sequence[str], confinement: Confinement) -> list[str]:
         StartFailed: a tool is missing.
     """
     # The parent-death signal is lost when a process changes its user: setpriv sets it after that.
-    return [_tool("setpriv"), "--pdeathsig", "KILL", *_as_user(confinement.account), "--", *command]
+    wrapped = [_tool("setpriv"), "--pdeathsig", "KILL", *_as_user(confinement.account), "--", *command]
+    if confinement.rlimits:  # as root still, who may raise them too
+        wrapped = [_tool("prlimit"), *confinement.rlimits, *wrapped]
+    if confinement.cgroups:
+        wrapped = ["/bin/sh", "-c", _JOIN, "sh", *map(str, confinement.cgroups), "--", *wrapped]
+    return wrapped
 
 
 def _as_user(account: Account | None) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from hub.errors import InvalidConfig
+from hub.instance.limits import ALLOWED, LimitValue, parse_limits
 
 PLACEHOLDERS = frozenset({"port", "data_dir", "module_id"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -35,6 +36,7 @@ class Kind:
             `{data_dir}` is then a directory beside it, which takes its place when the command has ended with 0.
         user: name of the user that server, `init` and `gc` run as, who then also owns the data, where the hub is root.
             A hub that is not root runs all as its own user; `None` = as the hub's user.
+        limits: what its processes may use at the most, by name: see [limits](../how-to/write-a-kind.md#limits).
         stop_signal: name of the signal that asks it to stop cleanly.
         stop_timeout: seconds it gets for that.
         start_timeout: seconds it gets to become ready.
@@ -50,6 +52,7 @@ class Kind:
     gc: str | Sequence[str] | None = None
     init: Sequence[str] | None = None
     user: str | None = None
+    limits: Mapping[str, LimitValue] = field(default_factory=dict[str, LimitValue])
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 10.0
     start_timeout: float = 30.0
@@ -75,6 +78,10 @@ class Kind:
             self._check_command("init", self.init)
         if self.user is not None and not _USER.fullmatch(self.user):
             raise self._invalid("user", self.user, "the name of a user of this machine")
+        try:
+            parse_limits(self.limits)
+        except ValueError as error:
+            raise self._invalid("limits", str(error), ALLOWED) from None
         if not self.stop_signal.startswith("SIG") or self.stop_signal not in signal.Signals.__members__:
             raise self._invalid("stop_signal", self.stop_signal, "a signal's name, such as SIGTERM or SIGINT")
         for key in ("stop_timeout", "start_timeout", "gc_timeout", "init_timeout"):
@@ -83,6 +90,7 @@ class Kind:
         # Kinds are shared between threads; what was checked must stay so.
         object.__setattr__(self, "command", tuple(self.command))
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
+        object.__setattr__(self, "limits", MappingProxyType(dict(self.limits)))
         if self.gc is not None and not isinstance(self.gc, str):
             object.__setattr__(self, "gc", tuple(self.gc))
         if self.init is not None:

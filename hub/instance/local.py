@@ -15,7 +15,7 @@ import anyio
 from hub.errors import StartFailed
 from hub.instance import first_data, output, procfs
 from hub.instance.conditions import Conditions
-from hub.instance.ending import describe_exit
+from hub.instance.ending import EXITED, describe_exit, reason_of
 from hub.instance.kind import render
 from hub.instance.ports import LOOPBACK, is_free
 from hub.instance.probe import http_request, make_probe, tcp_answers
@@ -40,6 +40,8 @@ class LocalInstance:
         self._log_offset = output.size(spec.log)
         self._process: Process
         self._started_at = time.time()
+        self._killed = False
+        self._reason = EXITED
         self.epoch = spec.epoch
         self.host = LOOPBACK
         self.port = port
@@ -53,7 +55,17 @@ class LocalInstance:
         Raises:
             StartFailed: the program does not exist or can't be run.
         """
-        self._process = self._spawn(self._spec.kind.command, on_exit)
+
+        def exited() -> None:
+            self._reason = reason_of(
+                self.exit_status,
+                self._spec.kind.limits,
+                out_of_memory=self._conditions.out_of_memory(),
+                ours=self._killed,
+            )
+            on_exit()
+
+        self._process = self._spawn(self._spec.kind.command, exited)
 
     def _spawn(self, command: Sequence[str], on_exit: Callable[[], None], data_dir: Path | None = None) -> Process:
         """Start a program; `data_dir` is another than the module's own while its first data is made."""
@@ -129,9 +141,20 @@ class LocalInstance:
         """Exit code, or minus the signal; `None` while it runs."""
         return self._process.exit_status
 
+    @property
+    def exit_reason(self) -> str:
+        """Why it ended."""
+        return self._reason
+
+    @property
+    def unenforced(self) -> frozenset[str]:
+        """Limits of its kind that can't be had on this machine."""
+        return self._conditions.unenforced
+
     def describe_exit(self) -> str:
         """Say in words how it ended."""
-        return describe_exit(self.exit_status)
+        text = describe_exit(self.exit_status)
+        return text if self._reason == EXITED else f"{text}: {self._reason}"
 
     def last_output(self) -> str:
         """Return the last lines that this run wrote."""
@@ -225,9 +248,12 @@ class LocalInstance:
 
     async def kill(self) -> None:
         """End it at once, with all that it started, in its process group or not: nothing may still write its data."""
+        self._killed = True
         await self._process.kill()
         await self._sweep()
         await self._workers.run(remove_segments, self.pid, self._started_at)
+        if self._conditions.cgroup is not None:
+            await self._workers.run(self._conditions.cgroup.end)
 
     async def _sweep(self) -> None:
         await self._workers.run(kill_marked, DATA_MARKER, str(self._spec.data_dir), self._spec.log)

@@ -82,6 +82,16 @@ class Instance(Protocol):
         """Exit code, or minus the signal; `None` while it runs."""
         ...
 
+    @property
+    def exit_reason(self) -> str:
+        """Why it ended, such as `out of memory`; `process exited` where nothing more is known."""
+        ...
+
+    @property
+    def unenforced(self) -> frozenset[str]:
+        """Names of limits of its kind that can't be had on this machine."""
+        ...
+
     def describe_exit(self) -> str:
         """Say in words how it ended."""
         ...

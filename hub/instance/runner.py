@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 
 from hub.errors import StartFailed
-from hub.instance.conditions import Conditions, arrange
+from hub.instance.cgroups import Cgroups
+from hub.instance.conditions import Conditions, arrange, cgroup_name
 from hub.instance.local import LocalInstance
 from hub.instance.ports import PortAllocator, is_free
 from hub.instance.protocol import Instance, InstanceSpec, OnExit
@@ -28,6 +29,7 @@ class LocalRunner:
 
     def __init__(self, hub_id: str, ports: PortAllocator, workers: Workers, root: Path) -> None:
         self._root = root
+        self._cgroups = Cgroups(hub_id)
         self._hub_id = hub_id
         self._ports = ports
         self._workers = workers
@@ -58,6 +60,9 @@ class LocalRunner:
             instance.launch(exited)
         except BaseException:
             self._ports.release(port)
+            if spec.kind.limits:
+                with anyio.CancelScope(shield=True):
+                    await self._workers.run(self._cgroups.end, cgroup_name(spec))
             raise
         try:
             await instance.wait_ready()
@@ -69,6 +74,6 @@ class LocalRunner:
 
     async def _conditions_for(self, spec: InstanceSpec) -> Conditions:
         """Return under what conditions an instance runs: with no detour for a kind that asks for nothing."""
-        if spec.kind.user is None:
+        if spec.kind.user is None and not spec.kind.limits:
             return Conditions()
-        return await self._workers.run(arrange, spec, self._root)
+        return await self._workers.run(arrange, spec, self._root, self._cgroups)

@@ -172,6 +172,13 @@ class Work:
             port=instance.port,
             duration_ms=round((services.clock() - started) * 1000, 3),
         )
+        if instance.unenforced:
+            services.bus.publish(
+                "instance.limits_unenforced",
+                self.module_id,
+                self.operation.op_id,
+                limits=", ".join(sorted(instance.unenforced)),
+            )
         return instance
 
     async def stop_instance(self, *, force: bool) -> bool:

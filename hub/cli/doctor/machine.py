@@ -15,6 +15,8 @@ from pathlib import Path
 
 from hub.cli.doctor.finding import Finding, fail, note, ok, warn
 from hub.instance import procfs, sockets
+from hub.instance.cgroup_places import find_places
+from hub.instance.limits import CONTROLLERS
 
 # A running module costs its pidfd, a connection while it is probed, and a file or two while it starts or its data moves.
 _DESCRIPTORS_PER_MODULE = 4
@@ -22,6 +24,9 @@ _DESCRIPTORS_OF_HUB = 100
 _FEW_MODULES = 100
 _SQLITE_NEEDED = (3, 37, 0)  # STRICT tables
 _PYTHON_NEEDED = (3, 11)
+CGROUP_ADVICE = (
+    "run the hub alone in its unit under systemd with Delegate=yes, or in a container as root with cgroups writable"
+)
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
@@ -118,13 +123,15 @@ def _processes() -> Finding:
 
 
 def _cgroup() -> Finding:
-    if not (_CGROUP_ROOT / "cgroup.controllers").exists():
-        return note("cgroup v2", "not mounted: memory and CPU of modules can't be limited by it")
-    own = next(_own_cgroups(), _CGROUP_ROOT)
-    if not os.access(own / "cgroup.subtree_control", os.W_OK):
-        advice = "only for limits: run under systemd with Delegate=yes"
-        return note("cgroup v2", f"{own} is not writable: no limits of memory and CPU", advice)
-    return note("cgroup v2", f"{own} is writable")
+    places = find_places(turn_on=False)
+    missing = [name for name in CONTROLLERS if name not in places]
+    where = ", ".join(sorted({str(place.directory) for place in places.values()}))
+    if not missing:
+        return ok("cgroups", f"{', '.join(CONTROLLERS)} of modules can be limited, below {where}")
+    message = f"{', '.join(missing)} of modules can't be limited" + (
+        f"; the others can, below {where}" if where else ""
+    )
+    return note("cgroups", message, f"only for kinds with such limits: {CGROUP_ADVICE}")
 
 
 def _own_cgroups() -> Iterator[Path]:

@@ -12,11 +12,14 @@ from typing import Any
 
 from backends import BackendsError, open_store
 from hub.cli.doctor.data import check_data_dir
-from hub.cli.doctor.finding import Finding, fail, note, ok
+from hub.cli.doctor.finding import Finding, fail, note, ok, warn
+from hub.cli.doctor.machine import CGROUP_ADVICE
 from hub.config import ENVIRONMENT_PREFIX, HubConfig, load
 from hub.errors import InvalidConfig, StartFailed
 from hub.instance import Kind
 from hub.instance.account import account_of
+from hub.instance.cgroup_places import find_places
+from hub.instance.limits import parse_limits
 from hub.instance.ports import is_free
 from hub.kinds import SHIPPED, find_program
 
@@ -155,6 +158,9 @@ def check_kinds(kinds: Mapping[str, Kind], default_kind: str | None = None) -> I
         except StartFailed as error:
             tell = note if SHIPPED.get(name) is kind and name != default_kind else fail
             yield tell(f"user of {name}", error.message, error.hint)
+        if missing := parse_limits(kind.limits).controllers - find_places(turn_on=False).keys():
+            message = f"{', '.join(sorted(missing))} will not be enforced: the hub may make no cgroups for them"
+            yield warn(f"limits of {name}", message, CGROUP_ADVICE)
 
 
 def check_shipped_kinds() -> Iterator[Finding]:

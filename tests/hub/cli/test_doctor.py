@@ -46,7 +46,7 @@ def test_a_healthy_machine_passes(modhub: Modhub, scratch: Path) -> None:
         "/proc",
         "open files",
         "processes",
-        "cgroup v2",
+        "cgroups",
         "kind redis",
     ):
         assert f" {check} " in done.stdout
@@ -224,6 +224,30 @@ def test_few_descriptors_are_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert code == 0
     assert found["open files"]["status"] == Status.WARN
     assert "about 39 running modules" in found["open files"]["message"]
+
+
+def nowhere(*, turn_on: bool) -> dict[str, object]:
+    assert not turn_on
+    return {}
+
+
+def test_limits_that_cannot_be_enforced_are_a_warning(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the hub may make no cgroups, kinds that ask for such limits are named; others are not."""
+    monkeypatch.setattr("hub.cli.doctor.setup.find_places", nowhere)
+    monkeypatch.setattr("hub.cli.doctor.machine.find_places", nowhere)
+    config = tmp_path / "hub.toml"
+    config.write_text(
+        f'data_dir = "{tmp_path}/d"\nbackend = "file://{tmp_path}/b"\n[kinds.mine]\ncommand = ["sh"]\n'
+        '[kinds.mine.limits]\nmemory = "1G"\nnofile = 10\n[kinds.other]\ncommand = ["sh"]\nlimits.nofile = 10\n'
+    )
+    code, found = findings(capsys, "--config", str(config))
+    assert code == 0
+    assert found["limits of mine"]["status"] == Status.WARN
+    assert found["limits of mine"]["message"].startswith("memory will not be enforced")
+    assert "limits of other" not in found
+    assert found["cgroups"]["status"] == Status.NOTE
 
 
 def test_a_kinds_user_that_does_not_exist_fails(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.errors import StartFailed
 from hub.instance import procfs
 from hub.instance.account import account_of
 from hub.instance.confinement import UNCONFINED, Confinement, wrap
@@ -40,6 +41,30 @@ def test_what_asks_for_nothing_pays_for_nothing() -> None:
     assert rest == ["--pdeathsig", "KILL", "--", "server", "--flag"]
 
 
+def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Limits without prlimit are an error, not a start without limits."""
+    tool = tmp_path / "setpriv"
+    tool.write_text("")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StartFailed, match="prlimit was not found") as failed:
+        wrap(["server"], Confinement(rlimits=("--nofile=1:1",)))
+    assert failed.value.hint == "install util-linux"
+
+
+def test_limits_hold_from_the_first_instruction(tmp_path: Path) -> None:
+    """Soft and hard limit stand when the program begins."""
+    script = ["sh", "-c", "ulimit -Sn; ulimit -Hn; ulimit -Hc"]
+    assert output_of(script, Confinement(rlimits=("--nofile=77:77", "--core=0:0")), tmp_path) == "77\n77\n0\n"
+
+
+def test_a_child_that_cannot_join_its_cgroup_does_not_run(tmp_path: Path) -> None:
+    """Its limits would not hold."""
+    confinement = Confinement(cgroups=(tmp_path / "no cgroup",))
+    assert "nonexistent" in output_of(["echo", "running"], confinement, tmp_path)
+    assert "running" not in output_of(["echo", "running"], confinement, tmp_path)
+
+
 @as_root
 def test_a_child_is_its_user_and_nothing_more(tmp_path: Path) -> None:
     """User, groups and rights are those of a login of that user: nothing of root's is left."""
@@ -63,7 +88,7 @@ async def main():
     folder = Path(sys.argv[2])
     spawn(["sh", "-c", 'echo $$ > "$1"; exec sleep 60', "sh", sys.argv[1]],
         environment=child_environment("test-hub", folder, {}), directory=folder, log=folder / "log",
-        on_exit=lambda: None, confinement=Confinement(account_of("nobody")))
+        on_exit=lambda: None, confinement=Confinement(account_of("nobody"), ("--nofile=64:64",)))
     await asyncio.get_running_loop().create_future()
 asyncio.run(main())
 """
