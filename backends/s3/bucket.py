@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from backends.blobstore import Guard
 from backends.errors import BackendsError, BackendUnavailable, PreconditionFailed
 from backends.retry import Repeat, RetryPolicy
-from backends.s3.failures import DAMAGED, translate
+from backends.s3.failures import DAMAGED, UNREADABLE, translate, unreadable
 from backends.s3.options import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class Bucket:
                 return request(client)
             except caught as error:
                 failure = translate(error, doing, missing=missing)
+            except UNREADABLE as error:
+                failure = unreadable(error, doing)
             # Outside of the handler: the original, which may hold signed headers, is not even the context.
             raise failure
 
@@ -87,9 +89,10 @@ class Bucket:
             if error.response.get("Error", {}).get("Code") != "NoSuchKey":
                 raise
         else:
-            answer["Body"].read()  # to the end, or the connection could not be used again
-            if answer["ETag"] == guard.etag:
+            if etag_of(answer, guard.key) == guard.etag:
+                answer["Body"].read()  # to the end, or the connection could not be used again
                 return
+            answer["Body"].close()  # whatever it is, it may be large
         raise PreconditionFailed(f"{guard.key} is gone or has changed")
 
     def _client(self) -> _Client:

@@ -90,6 +90,25 @@ _ALLOW = (
 )
 
 
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an answer raises that is not what it should be: botocore passes on what its conversions raise."""
+
+
+def unreadable(error: Exception, doing: str) -> Repeat:
+    """What an answer means that can't be read.
+
+    Args:
+        error: One of `UNREADABLE`.
+        doing: As for `translate`.
+
+    Returns:
+        What to raise. Only the type of the error is told: its words repeat the answer's.
+    """
+    hint = "Something else may answer in the server's place: check the endpoint, and proxies on the way."
+    message = f"{doing}: the server's answer can't be read ({type(error).__name__})"
+    return Repeat(BackendUnavailable(message, hint=hint), most=DAMAGED)
+
+
 def translate(error: Exception, doing: str, *, missing: BackendsError | None = None) -> BackendsError | Repeat:
     """What an exception of a request means.
 

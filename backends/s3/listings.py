@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backends.errors import BackendMisconfigured
+from backends.errors import BackendMisconfigured, BackendUnavailable
+from backends.retry import Repeat
 from backends.s3.bucket import Bucket
-from backends.s3.failures import NotSupported
+from backends.s3.failures import DAMAGED, NotSupported
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+_OWN = frozenset({"Name", "Bucket", "IsTruncated"})  # one of these every server's listing has, also an empty one
 PAGE = 1000  # what one listing shows, and one deletion takes
 
 
@@ -57,7 +59,7 @@ def objects(bucket: Bucket, prefix: str, start: dict[str, str]) -> Page:
         answer = s3.list_objects_v2(Bucket=bucket.name, Prefix=prefix, MaxKeys=PAGE, **_any(start))
         entries = [_entry(item, "blob") for item in answer.get("Contents", [])]
         more = {"ContinuationToken": answer.get("NextContinuationToken", "")} if answer.get("IsTruncated") else None
-        return _page(prefix, entries, start, more)
+        return _page(answer, prefix, entries, start, more)
 
     return bucket.run(f"listing {prefix}", request)
 
@@ -76,7 +78,7 @@ def versions(bucket: Bucket, prefix: str, start: dict[str, str]) -> Page:
             "KeyMarker": answer.get("NextKeyMarker", ""),
             "VersionIdMarker": answer.get("NextVersionIdMarker", ""),
         }
-        return _page(prefix, entries, start, more if answer.get("IsTruncated") else None)
+        return _page(answer, prefix, entries, start, more if answer.get("IsTruncated") else None)
 
     try:
         return bucket.run(f"listing the versions of {prefix}", request)
@@ -95,7 +97,7 @@ def uploads(bucket: Bucket, prefix: str, start: dict[str, str]) -> Page:
             "KeyMarker": answer.get("NextKeyMarker", ""),
             "UploadIdMarker": answer.get("NextUploadIdMarker", ""),
         }
-        return _page(prefix, entries, start, more if answer.get("IsTruncated") else None)
+        return _page(answer, prefix, entries, start, more if answer.get("IsTruncated") else None)
 
     try:
         return bucket.run(f"listing the unfinished uploads of {prefix}", request)
@@ -122,10 +124,26 @@ def pages(lister: Lister, bucket: Bucket, prefix: str) -> Iterator[list[Entry]]:
 
 
 def _entry(item: Mapping[str, Any], kind: str, number: str | None = None) -> Entry:
-    return Entry(item.get("Key", ""), kind, number, item.get("Size", 0), item.get("ETag"))
+    key: object = item.get("Key", "")
+    size: object = item.get("Size", 0)
+    # What occurs twice in an answer comes as a list.
+    if not isinstance(key, str) or not isinstance(size, int) or size < 0:
+        raise ValueError("an entry without a plain key and size")
+    return Entry(key, kind, number, size, item.get("ETag"))
 
 
-def _page(prefix: str, entries: list[Entry], start: dict[str, str], more: dict[str, str] | None) -> Page:
+def _page(
+    answer: Mapping[str, Any], prefix: str, entries: list[Entry], start: dict[str, str], more: dict[str, str] | None
+) -> Page:
+    if not _OWN.intersection(answer):
+        # A page of a proxy or a portal is read as a listing of nothing, and nothing is what proves an erasure.
+        raise Repeat(
+            BackendUnavailable(
+                f"listing {prefix}: the answer is no listing",
+                hint="Something else may answer in the server's place: check the endpoint, and proxies on the way.",
+            ),
+            most=DAMAGED,
+        )
     if more is not None:
         more = {name: marker for name, marker in more.items() if marker}
         if not more or more == start:

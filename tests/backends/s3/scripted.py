@@ -22,12 +22,14 @@ class Answer:
         body: What is sent.
         headers: Besides the length.
         length: What the header says of the body's length; None is the truth. Then the connection ends.
+        chunked: Whether the body comes in pieces, with no word of its length.
     """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     length: int | None = None
+    chunked: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ def failure(code: str, status: int = 400, words: str = "words", *, extra: str = 
 
 def xml(root: str, content: str = "") -> Answer:
     return Answer(body=f"<?xml version='1.0'?><{root}>{content}</{root}>".encode())
+
+
+def listing(root: str, content: str = "") -> Answer:
+    return xml(root, f"<Name>demo</Name><Bucket>demo</Bucket>{content}")
 
 
 class Scripted:
@@ -100,6 +106,11 @@ def scripted() -> Generator[Scripted]:
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
+            if answer.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer.body), answer.body))
+                return
             self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
             self.end_headers()
             if self.command != "HEAD":

@@ -27,7 +27,7 @@ from backends import (
 )
 from backends.retry import Repeat
 from tests.backends.conftest import Clock
-from tests.backends.s3.scripted import DONE, ETAG, RESET, Answer, Scripted, failure, xml
+from tests.backends.s3.scripted import DONE, ETAG, RESET, Answer, Scripted, failure, listing, xml
 from tests.s3_servers import SECRET_KEY
 
 
@@ -85,7 +85,7 @@ def test_a_read_is_repeated(server: Scripted, clock: Clock, answer: Answer) -> N
 
 def test_a_cut_off_listing_is_repeated(server: Scripted, clock: Clock) -> None:
     """A listing that can't be parsed is asked for again, not taken as empty."""
-    whole = xml("ListBucketResult", "<Contents><Key>p/m/a</Key><Size>3</Size></Contents>")
+    whole = listing("ListBucketResult", "<Contents><Key>p/m/a</Key><Size>3</Size></Contents>")
     server.then(Answer(body=whole.body[:40]), whole)
     assert [(info.key, info.size) for info in server.store().list("m/")] == [("m/a", 3)]
 
@@ -313,14 +313,14 @@ def raised_by(call: Callable[[], object]) -> BackendsError | None:
 def test_server_without_a_listing_of_versions(server: Scripted, clock: Clock) -> None:
     """Where versions or uploads can't be listed there are none, and objects are listed plainly."""
     unknown = failure("NotImplemented", 501)
-    found = xml("ListBucketResult", "<Contents><Key>p/m/a</Key><Size>3</Size></Contents>")
+    found = listing("ListBucketResult", "<Contents><Key>p/m/a</Key><Size>3</Size></Contents>")
     server.then(unknown, found, unknown)
     assert [item.kind for item in server.store().remains("m/")] == ["blob"]
 
 
 def test_listings_that_are_denied_prove_nothing(server: Scripted, clock: Clock) -> None:
     """A listing that may not be made is an error, never an empty one."""
-    empty, denied = xml("ListVersionsResult"), failure("AccessDenied", 403)
+    empty, denied = listing("ListVersionsResult"), failure("AccessDenied", 403)
     for answers in ([denied], [empty, denied], [empty, empty, denied]):
         server.answers[:] = answers
         with pytest.raises(BackendDenied):
@@ -330,7 +330,7 @@ def test_listings_that_are_denied_prove_nothing(server: Scripted, clock: Clock) 
 def test_listing_that_does_not_advance(server: Scripted, clock: Clock) -> None:
     """A server that promises more and gives the same again is broken, not endless."""
     server.then(
-        xml("ListBucketResult", "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")
+        listing("ListBucketResult", "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")
     )
     with pytest.raises(BackendMisconfigured, match="there is more"):
         list(server.store().list("m/"))
@@ -342,10 +342,10 @@ def test_listings_beyond_the_prefix_are_dropped(server: Scripted, clock: Clock) 
     keys = ("p/m/a", "p/m-1/a", "p/n/a", "m/a")
     versions = "".join(f"<Version><Key>{key}</Key><VersionId>null</VersionId></Version>" for key in keys)
     server.then(
-        xml("ListMultipartUploadsResult", "<Upload><Key>p/n/a</Key><UploadId>1</UploadId></Upload>"),
-        xml("ListVersionsResult", versions),
+        listing("ListMultipartUploadsResult", "<Upload><Key>p/n/a</Key><UploadId>1</UploadId></Upload>"),
+        listing("ListVersionsResult", versions),
         xml("DeleteResult"),
-        xml("ListBucketResult"),
+        listing("ListBucketResult"),
     )
     server.store().purge("m/", keep="m/head")
     deleted = [request.body for request in server.requests if request.method == "POST"]
@@ -357,11 +357,11 @@ def test_listings_beyond_the_prefix_are_dropped(server: Scripted, clock: Clock) 
 
 def test_what_can_not_be_deleted_is_told(server: Scripted, clock: Clock) -> None:
     """Objects that stay listed after an acknowledged deletion end the purge with an error."""
-    locked = xml("ListVersionsResult", "<Version><Key>p/m/a</Key><VersionId>1</VersionId></Version>")
+    locked = listing("ListVersionsResult", "<Version><Key>p/m/a</Key><VersionId>1</VersionId></Version>")
     more = locked.body.replace(
         b"<Version>", b"<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker><Version>"
     )
-    answers = [xml("ListMultipartUploadsResult")]
+    answers = [listing("ListMultipartUploadsResult")]
     for _ in range(9):
         answers += [Answer(body=more), xml("DeleteResult")]
     server.then(*answers)
@@ -389,7 +389,7 @@ def test_extra_put_arguments_and_name(server: Scripted, clock: Clock) -> None:
 
 def test_check_is_one_request(server: Scripted, clock: Clock) -> None:
     """A check lists at most one object."""
-    server.then(xml("ListBucketResult"))
+    server.then(listing("ListBucketResult"))
     server.store().check()
     assert [str(request) for request in server.requests] == [
         "GET /demo?list-type=2&prefix=p%2F&max-keys=1&encoding-type=url"
