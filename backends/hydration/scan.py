@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -18,6 +19,7 @@ from backends.hydration.progress import Meter
 
 _CLOCK_REALTIME_COARSE = 5  # the kernel's clock for timestamps; Linux's number, which the time module does not name
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # what os.fsencode looks up each time
+_REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL})  # the last of what is no link any more
 _TICK_LIMIT_NS = 50_000_000  # no kernel's timestamp granularity is coarser; a later time is a clock set back
 
 
@@ -68,7 +70,7 @@ def scan(tree: DirTree, meter: Meter) -> Scan:
         What is there, in the order of path components.
 
     Raises:
-        SourceChanged: A directory vanished while it was listed.
+        SourceChanged: A name vanished, or became something else, while it was listed.
         UnsupportedFile: A device is among it.
         OSError: Something could not be read.
         TransferCancelled: The token was set.
@@ -106,9 +108,22 @@ def scan(tree: DirTree, meter: Meter) -> Scan:
                     raise UnsupportedFile(f"{os.fsdecode(path)!r} is a device, which can't be sent home")
             else:
                 levels.pop()
-    except FileNotFoundError as error:
-        raise SourceChanged("a directory of the source vanished while it was listed") from error
+    except OSError as error:
+        if error.errno not in _REPLACED:
+            raise
+        raise SourceChanged("a directory or link of the source was replaced while it was listed") from error
     return Scan(found, skipped, max(map(itemgetter(5), found)))
+
+
+def root_of(tree: DirTree) -> Found:
+    """The root of a tree, as a scan would find it now.
+
+    Raises:
+        OSError: It could not be looked at.
+    """
+    with tree.folder(b"") as fd:
+        mode, _, mtime, ctime, inode, device, _ = _status(os.fstat(fd))
+    return Found(b"", "d", mode & 0o1777, 0, mtime, ctime, inode, device)
 
 
 def settle(newest_ns: int) -> None:

@@ -51,7 +51,7 @@ class Taken:
 
 
 def look(source: Path, meter: Meter) -> Taken:
-    """See what a source holds, without reading any of it.
+    """See what a source holds, without reading any of it; again where it changes meanwhile.
 
     Args:
         source: The directory.
@@ -60,6 +60,15 @@ def look(source: Path, meter: Meter) -> Taken:
     Raises:
         SourceChanged, UnsupportedFile, LocalDiskError, TransferCancelled: As `scan` says.
     """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _look(source, meter)
+        except SourceChanged:
+            continue
+    return _look(source, meter)
+
+
+def _look(source: Path, meter: Meter) -> Taken:
     meter.phase("scan")
     with local_errors(f"reading {source}"), DirTree(os.open(source, DIRECTORY)) as tree:
         began = time.time_ns()
