@@ -22,7 +22,7 @@ from backends.hydration.location import Location
 from backends.hydration.manifest import Manifest
 from backends.hydration.pool import TransferPool
 from backends.hydration.progress import Meter
-from backends.hydration.scan import scan, settle
+from backends.hydration.scan import Found, root_of, scan, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,13 @@ class Hydration:
             try:
                 os.mkdir(name, 0o700, dir_fd=parent)
                 with DirTree(os.open(name, DIRECTORY, dir_fd=parent)) as tree:
+                    made: list[Found] = []
                     if content is not None:
                         result = self._fill(content, tree, local)
+                        made = _look(tree)
                     self._place(tree, parent, name, content, local)
-                    if self._name is not None and content is not None:
-                        self._save_index(tree, self._name, content)
+                    if self._name is not None and content is not None and made:
+                        self._save_index(tree, self._name, content, made)
             except BaseException:
                 remove_tree(parent, name)
                 raise
@@ -145,11 +147,25 @@ class Hydration:
         else:
             place.replace(tree, scratch, name, self._destination, mode=mode, old=local)
 
-    def _save_index(self, tree: DirTree, name: str, content: Manifest) -> None:
+    def _save_index(self, tree: DirTree, name: str, content: Manifest, made: list[Found]) -> None:
         # Only a cache, and the data is in place: without it the next dehydration reads everything.
-        with contextlib.suppress(OSError, BackendsError):
-            scanned = scan(tree, Meter(None, None))
-            # Before anybody else can touch them: every later change has another ctime than the index.
-            settle(scanned.newest_ns)
+        with contextlib.suppress(OSError):
+            root = root_of(tree)
+            # To be renamed changes nothing of a tree but the root's ctime. What else is different is somebody's work.
+            if (root.mode, root.mtime_ns) != (content.entries[0].mode, made[0].mtime_ns):
+                return
+            settle(root.ctime_ns)
             contents = {entry.path: stat_index.contents_of(entry) for entry in content.entries if entry.kind == "f"}
-            stat_index.save(self._index, name, content, scanned.found, contents)
+            stat_index.save(self._index, name, content, [root, *made[1:]], contents)
+
+
+def _look(tree: DirTree) -> list[Found]:
+    """What a finished tree holds, while nobody else can reach it; nothing where that can't be told.
+
+    Looked at after it is in place, somebody's first change of it would be taken for what was hydrated.
+    """
+    with contextlib.suppress(OSError, BackendsError):
+        scanned = scan(tree, Meter(None, None))
+        settle(scanned.newest_ns)  # every later change has another ctime
+        return scanned.found
+    return []

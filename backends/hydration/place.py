@@ -37,7 +37,12 @@ def place(tree: DirTree, scratch: int, name: bytes, destination: Path, mode: int
     if os.path.lexists(destination):
         raise DestinationExists(f"{destination} exists already")
     os.rename(name, destination, src_dir_fd=scratch)
-    _finish(tree, destination, mode)
+    try:
+        _sync(destination.parent)
+    except BaseException:
+        os.rename(destination, name, dst_dir_fd=scratch)
+        raise
+    _set_mode(tree, mode)
 
 
 def replace(tree: DirTree, scratch: int, name: bytes, destination: Path, *, mode: int, old: LocalCopy) -> None:
@@ -56,17 +61,25 @@ def replace(tree: DirTree, scratch: int, name: bytes, destination: Path, *, mode
         OSError: It could not be exchanged.
     """
     old.check()
-    aside = name + b"-replaced"  # never `name`: what is under that one is removed when anything fails
+    # What is under `name` is removed when anything fails, and the copy must never be: they swap under another one.
+    aside = name + b"-replaced"
+    os.rename(name, aside, src_dir_fd=scratch, dst_dir_fd=scratch)
     with _movable(old):
-        _exchange(scratch, name, destination, aside)
+        try:
+            _swap(scratch, aside, destination)
+        except BaseException:
+            os.rename(aside, name, src_dir_fd=scratch, dst_dir_fd=scratch)
+            raise
     try:
         # Nobody finds it by its path any more, so what is not in it now will not be.
         old.check(os.stat(aside, dir_fd=scratch, follow_symlinks=False))
+        _sync(destination.parent)
     except BaseException:
         with _movable(old):
-            _exchange(scratch, aside, destination, name)
+            _swap(scratch, aside, destination)
+        os.rename(aside, name, src_dir_fd=scratch, dst_dir_fd=scratch)
         raise
-    _finish(tree, destination, mode)
+    _set_mode(tree, mode)
     # All is done: what can't be removed of it is clean, in scratch, and goes with it.
     with contextlib.suppress(OSError):
         remove_tree(scratch, aside)
@@ -86,30 +99,34 @@ def _movable(old: LocalCopy) -> Generator[None]:
                 os.fchmod(root, mode)
 
 
-def _exchange(scratch: int, new: bytes, destination: Path, aside: bytes) -> None:
-    """Put `new` of scratch in the place of a directory, which becomes `aside` in scratch."""
-    if _libc.renameat2(scratch, new, _AT_FDCWD, os.fsencode(destination), _RENAME_EXCHANGE) == 0:
-        os.rename(new, aside, src_dir_fd=scratch, dst_dir_fd=scratch)
+def _swap(scratch: int, name: bytes, destination: Path) -> None:
+    """Exchange a directory in scratch with the one at the destination."""
+    if _libc.renameat2(scratch, name, _AT_FDCWD, os.fsencode(destination), _RENAME_EXCHANGE) == 0:
         return
     number = ctypes.get_errno()
     if number not in _UNSUPPORTED:
         raise OSError(number, os.strerror(number))
-    # In two steps, where the file system knows no exchange. A crash between them leaves no destination, and the clean
-    # copy in scratch: nothing that is not in the backend.
-    os.rename(destination, aside, dst_dir_fd=scratch)
+    # In steps, where the file system knows no exchange. A crash between the first two leaves no destination, and the
+    # clean copy in scratch: nothing that is not in the backend.
+    spare = name + b"-swapped"
+    os.rename(destination, spare, dst_dir_fd=scratch)
     try:
-        os.rename(new, destination, src_dir_fd=scratch)
+        os.rename(name, destination, src_dir_fd=scratch)
     except BaseException:
-        os.rename(aside, destination, src_dir_fd=scratch)
+        os.rename(spare, destination, src_dir_fd=scratch)
         raise
+    os.rename(spare, name, src_dir_fd=scratch, dst_dir_fd=scratch)
 
 
-def _finish(tree: DirTree, destination: Path, mode: int | None) -> None:
+def _set_mode(tree: DirTree, mode: int | None) -> None:
     if mode is not None:
         with tree.folder(b"") as fd, contextlib.suppress(OSError):  # an owner may always change the mode
             os.fchmod(fd, mode)
-    parent = os.open(destination.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(parent)
+        os.fsync(fd)
     finally:
-        os.close(parent)
+        os.close(fd)
