@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from backends.blobstore import BlobInfo, BlobStore
+from backends.cancellation import watching
 from backends.errors import CorruptData
 from backends.hydration.head import Head
 from backends.hydration.inspection.in_order import check, in_order
@@ -97,7 +98,8 @@ def list_modules(store: BlobStore, cancelled: threading.Event | None = None) -> 
             check(cancelled)
             yield info
 
-    return sort_out(until_cancelled())
+    with watching(cancelled):
+        return sort_out(until_cancelled())
 
 
 def sort_out(listing: Iterable[BlobInfo]) -> StoreContents:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from backends.blobstore import BlobStore
+from backends.cancellation import watching
 from backends.errors import InvalidName
 from backends.hydration.head import Head
 from backends.hydration.inspection.content import Piece, read_content
@@ -48,7 +49,8 @@ class Inspection:
             CorruptData: What is there is not a head.
             BackendsError: The backend failed.
         """
-        return self._where.read_head()
+        with watching(self._cancelled):
+            return self._where.read_head()
 
     def snapshot(self, *, previous: bool = False) -> Snapshot | None:
         """The module's tree.
@@ -64,7 +66,8 @@ class Inspection:
             HeadConflict: The head kept moving.
             BackendsError: The backend failed.
         """
-        return take(self._where, previous=previous)
+        with watching(self._cancelled):
+            return take(self._where, previous=previous)
 
     def read_file(self, snapshot: Snapshot, path: bytes) -> Iterator[Piece]:
         """The content of a file in order, verified; only the bytes that it takes are fetched.
@@ -105,13 +108,14 @@ class Inspection:
             TransferCancelled: The token was set.
             BackendsError: The backend failed. Damage is found, not raised.
         """
-        return Verification(
-            self._where,
-            found,
-            meter=Meter(progress, self._cancelled),
-            threads=self._threads,
-            cancelled=self._cancelled,
-        ).run()
+        with watching(self._cancelled):
+            return Verification(
+                self._where,
+                found,
+                meter=Meter(progress, self._cancelled),
+                threads=self._threads,
+                cancelled=self._cancelled,
+            ).run()
 
     def usage(self) -> Usage:
         """Where the module's bytes are.
@@ -121,4 +125,5 @@ class Inspection:
             HeadConflict: The module kept changing.
             BackendsError: The backend failed.
         """
-        return measure(self._where)
+        with watching(self._cancelled):
+            return measure(self._where)
