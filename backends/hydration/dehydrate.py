@@ -95,6 +95,7 @@ class Dehydration:
         self._keep_previous = keep_previous
         self._meter = meter
         self._pool, self._workers = pool, workers
+        self._sender: Sender | None = None
 
     def run(self) -> Dehydrated:
         """Do it.
@@ -114,10 +115,15 @@ class Dehydration:
                 return self._keep(Stats(index.files, index.size, skipped=taken.scan.skipped), {*index.blobs}, stored)
             return self._send(index, taken, stored)
         except PreconditionFailed as error:
+            self._withdraw()
             raise self._conflict() from error
         except CorruptData:
             # What is missing may be what a new owner has collected: then the fence is the news, not the damage.
-            self._check_fence()
+            try:
+                self._check_fence()
+            except HeadConflict:
+                self._withdraw()
+                raise
             raise
 
     def _look(self) -> tuple[Taken, dict[str, int]]:
@@ -139,7 +145,7 @@ class Dehydration:
         # A second dehydration after a crash keeps the older one: it is the last that is known to be clean.
         kept = (self._head.previous or self._head.manifest) if self._keep_previous else None
         before = survey(self._where, self._head.manifest, kept, stored)
-        sender = Sender(
+        self._sender = sender = Sender(
             self._where,
             self._head,
             known=before.known,
@@ -189,6 +195,21 @@ class Dehydration:
     def _conflict(self) -> HeadConflict:
         current = self._where.peek_head()
         return HeadConflict(f"{self._where.head_key} was changed while the data was sent", current=current)
+
+    def _withdraw(self) -> None:
+        """Where the module was erased, take back what arrived after that.
+
+        A store that checks a guard only before a write takes one that was under way then. Where another owner holds the
+        module, it is garbage, which that owner collects.
+        """
+        if self._sender is None:
+            return
+        with contextlib.suppress(BackendsError):  # the conflict is what is to be told; another erasure finds the rest
+            # Read here, and not taken from the conflict: what can't be read is not erased, and this owner's own blobs
+            # may be another's by a commit of which the acknowledgement was lost.
+            current = self._where.read_head()
+            if current is None or current.tombstone:
+                self._sender.withdraw()
 
     def _verify(self, manifest: Manifest, digest: str) -> dict[str, int]:
         """Read the manifest back through the gate that hydration uses, and see every blob in one listing."""

@@ -1,7 +1,8 @@
 """Erasure: the head becomes a tombstone first and goes last, and a listing proves that nothing is left.
 
-From the tombstone on, no guarded write of any owner succeeds, so what the purge removes stays removed. A crash at any
-point leaves either the tombstone, which only another erasure can get past, or nothing.
+From the tombstone on, no guard of any owner holds, so what the purge removes stays removed. Where a store can't check a
+guard together with a write, one that was under way then may still arrive: its sender, whose next guard fails, takes it
+back. A crash at any point leaves either the tombstone, which only another erasure can get past, or nothing.
 """
 
 from __future__ import annotations

@@ -106,6 +106,7 @@ class Sender:
         self._places, self._sizes = known, sizes
         self._pool, self._workers, self._meter = pool, workers, meter
         self._lock = threading.Lock()
+        self._tried: set[str] = set()
 
     def take(self, source: Path, index: Index, taken: Taken) -> tuple[Taken, Manifest]:
         """Read a source until a reading is consistent, and send what is missing of it.
@@ -190,9 +191,25 @@ class Sender:
         packer.flush()
         lane.drain()
 
+    def withdraw(self) -> None:
+        """Remove for good what was sent and is still there, since nothing of an erased module may stay.
+
+        Nobody else has these names. To be called when nothing is under way any more.
+
+        Raises:
+            BackendsError: The store failed.
+        """
+        store = self._where.store
+        for info in [info for info in store.list(self._where.blobs) if info.key in self._tried]:
+            if info.etag is not None:  # stores that do without check a guard together with the write
+                store.expunge(info.key, if_match=info.etag)
+
     def _put(self, digest: bytes, data: bytes | bytearray) -> None:
         self._meter.check()
-        self._where.store.put(self._where.blobs + digest.hex(), data, guard=self._guard)
+        key = self._where.blobs + digest.hex()
+        with self._lock:
+            self._tried.add(key)
+        self._where.store.put(key, data, guard=self._guard)
         with self._lock:
             self.blobs_sent += 1
             self.bytes_sent += len(data)

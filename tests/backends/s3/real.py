@@ -33,6 +33,10 @@ class Real:
 
     @cached_property
     def store(self) -> BlobStore:
+        return self.another()
+
+    def another(self) -> BlobStore:
+        """The same store with a client of its own."""
         _ = self.client  # makes the bucket
         return open_store(self.server.uri("p", bucket=self.bucket), **self.options)
 
