@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from backends.blobstore import BlobStore, Guard
-from backends.errors import BackendsError, BackendUnavailable, BlobNotFound, CorruptData, PreconditionFailed
+from backends.errors import BackendsError, BlobNotFound, CorruptData
 from backends.hydration.head import LIMIT, Head, fresh_nonce
 from backends.hydration.manifest import BLOB_LIMIT, MANIFEST_LIMIT, Manifest
 from backends.identity import module_prefix
@@ -86,7 +86,7 @@ class Location:
         data = head.to_json()
         try:
             etag = self.store.put(self.head_key, data, if_match=over, if_none_match=over is None)
-        except (BackendUnavailable, PreconditionFailed) as error:
+        except BackendsError as error:  # whichever it is, an attempt before the last may have been applied
             current = self.peek_head()
             if current is None or current.nonce != head.nonce:
                 raise error from None
