@@ -68,7 +68,7 @@ class Settings:
     region: str | None = None
     addressing: Addressing = "auto"
     profile: str | None = None
-    put: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    put: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)  # contexts and metadata may be secret
     deadline: float = 60.0
     connect_timeout: float = 5.0
     read_timeout: float = 30.0

@@ -181,3 +181,9 @@ def test_without_its_packages(package: str) -> None:
     assert missing.startswith(BackendMisconfigured.__name__)
     assert missing.endswith("pip install 'modhub[s3]'")
     assert invalid.startswith(InvalidURI.__name__)
+
+
+def test_put_arguments_are_not_shown() -> None:
+    """What is put with objects may be secret, and stands in no repr that a report of an error might have."""
+    settings = parse(split_uri("s3://bucket/p"), {"put": {"SSEKMSEncryptionContext": "SECRET"}})
+    assert "SECRET" not in repr(settings)
