@@ -133,6 +133,10 @@ class FileStore:
             except FileNotFoundError:
                 if if_match is not None:
                     raise PreconditionFailed(f"{key} does not exist") from None
+            except IsADirectoryError as error:
+                raise CorruptData(
+                    f"{key} is a folder", blob=key, hint="It is not modhub's: look what it is, and remove it."
+                ) from error
 
     def delete_many(self, keys: Iterable[str], *, guard: Guard | None = None) -> int:
         """See `BlobStore.delete_many`. One lock for each folder, so the guard holds for all of its deletions."""

@@ -258,3 +258,16 @@ def test_hostile_heads(tmp_path: Path, name: str) -> None:
     assert rig.module.erase().remaining == 0
     assert rig.module.read_head() is None
     assert listed(tmp_path / "store") == []
+
+
+def test_a_folder_in_place_of_a_head(tmp_path: Path) -> None:
+    """A stranger's folder under the head's name is damage of this module, told with what to do; not an outage."""
+    rig = Rig(tmp_path)
+    rig.store.put("_tenant-1/blobs/x", b"1")
+    folder = tmp_path / "store" / "_tenant-1" / "head"
+    folder.mkdir()
+    with pytest.raises(CorruptData, match="folder") as caught:
+        rig.module.erase()
+    assert "remove it" in caught.value.hint
+    folder.rmdir()
+    assert rig.module.erase().remaining == 0
