@@ -6,7 +6,7 @@ Knows nothing of actors or of what runs on the data. All calls block; run them i
 
 from __future__ import annotations
 
-from backends.blobstore import BlobInfo, BlobStore, Data, Guard, Purged, Remnant
+from backends.blobstore import BlobInfo, BlobStore, Closeable, Data, Guard, Purged, Remnant
 from backends.directory import remove_tree
 from backends.errors import (
     BackendDenied,
@@ -58,6 +58,7 @@ __all__ = [
     "open_store",
     "BlobStore",
     "BlobInfo",
+    "Closeable",
     "Data",
     "Guard",
     "Purged",

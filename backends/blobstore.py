@@ -217,6 +217,15 @@ class BlobStore(Protocol):
         ...
 
 
+@runtime_checkable
+class Closeable(Protocol):
+    """What a store is as well if it keeps anything open between calls, such as connections."""
+
+    def close(self) -> None:
+        """Close what no call is using. No end: the next call opens it anew. Safe on any thread."""
+        ...
+
+
 def check_key(key: str) -> str:
     """Refuse what is not a key: it must name an object below a module's prefix, by plain components.
 

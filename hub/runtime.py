@@ -8,7 +8,8 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +35,7 @@ from hub.resolution import resolve_modules
 from hub.services import Services
 from hub.transfers import Transfers
 from hub.watchdog import BackendWatch, IdleSweep, Liveness, Observed, StallWatch, Unavailable, Watchdog
-from hub.workers import Workers
+from hub.workers import Workers, finish
 
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
 _MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
@@ -234,6 +235,10 @@ class Runtime:
         self._bus.publish_from_thread("hub.dead_letter", actor=letter.actor, message_type=kind, reason=letter.reason)
 
 
-async def _off_loop(close: Any) -> None:
-    """Join threads on a thread of their own: what they still do may need the loop, and must not stall it."""
-    await asyncio.get_running_loop().run_in_executor(None, close)
+async def _off_loop(close: Callable[[], None]) -> None:
+    """Join threads on a thread of their own: what they still do may need the loop, and must not stall it.
+
+    Not on one of the loop's executor: on a host's loop those live as long as the host.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="modhub-end") as executor:
+        await finish(executor.submit(close))

@@ -11,6 +11,7 @@ from typing import TypeVar
 from backends import (
     BackendsError,
     BlobStore,
+    Closeable,
     Dehydrated,
     Erased,
     Head,
@@ -88,9 +89,12 @@ class Transfers:
         self._pool = TransferPool(config.transfer_threads)
 
     def close(self) -> None:
-        """Join all threads. Blocks until running transfers have ended."""
+        """Join all threads, and end the store's connections. Blocks until running transfers have ended."""
         self._queue.close()
         self._pool.close()
+        # Not left to the collector: the host may hold the hub, and with it the store, for as long as it likes.
+        if isinstance(self._store, Closeable):
+            self._store.close()
 
     def _on_open(self) -> None:
         self._queue.refuse_waiting(self.availability.error)

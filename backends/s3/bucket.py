@@ -81,6 +81,12 @@ class Bucket:
 
         return RetryPolicy(deadline or self._settings.deadline).run(attempt)
 
+    def close(self) -> None:
+        """Close the connections that no request is using; the next request makes new ones."""
+        with self._making:
+            if self._made is not None:
+                self._made[0].close()
+
     def _check(self, guard: Guard, client: S3Client) -> None:
         # Not HEAD, whose errors have no body: a missing bucket would look like a missing object.
         try:
@@ -105,7 +111,7 @@ class Bucket:
                 except (*client.CAUGHT, ValueError) as error:  # the latter of endpoints that botocore refuses
                     failure = translate(error, f"opening {self._settings.uri}")
                 else:
-                    # The protocol has no close: connections end with the store.
+                    # Nobody has to close a store: its connections end with it at the latest.
                     weakref.finalize(self, made.close)
                     self._made = made, client.CAUGHT
                     return self._made

@@ -211,6 +211,10 @@ class S3Store:
 
         bucket.run(f"checking {self.uri}", request, deadline=min(_CHECK_S, self._settings.deadline))
 
+    def close(self) -> None:
+        """See `Closeable.close`."""
+        self._bucket.close()
+
     def _prefix(self, prefix: str) -> str:
         return self._bucket.key(check_prefix(prefix))
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
-from backends import BackendDenied, BackendMisconfigured, BackendUnavailable, open_store
+from backends import BackendDenied, BackendMisconfigured, BackendUnavailable, Closeable, open_store
 from backends.s3 import client
 from backends.s3.options import Settings
 from tests.backends.conftest import Clock
@@ -195,6 +195,18 @@ def test_one_client_for_all_threads(server: Scripted, monkeypatch: pytest.Monkey
         assert set(pool.map(put, range(40))) == {'"1"'}
     assert len(made) == 1
     assert sorted(request.path for request in server.requests) == sorted(f"/demo/p/m/{n}" for n in range(40))
+
+
+def test_a_store_that_was_closed_can_be_used_again(server: Scripted) -> None:
+    """Closing ends connections, not the store: also before there were any, and twice."""
+    server.then(DONE)
+    store = server.store()
+    assert isinstance(store, Closeable)
+    for key in ("m/a", "m/b"):
+        store.close()
+        store.close()
+        assert store.put(key, b"1") == '"1"'
+    assert server.made == ["PUT", "PUT"]
 
 
 def test_connections_end_with_the_store(server: Scripted) -> None:
