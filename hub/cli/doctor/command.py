@@ -7,6 +7,7 @@ import os
 import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -66,13 +67,15 @@ def _tell(finding: Finding, terminal: Terminal) -> None:
     }[finding.status]
     indent = " " * (_CHECK_WIDTH + 5)
     width = terminal.width - len(indent)
-    first, *rest = textwrap.wrap(finding.message, width) or [""]
+    # Words stay whole, however long: paths and URIs are there to be copied.
+    wrap = partial(textwrap.wrap, width=width, break_long_words=False, break_on_hyphens=False)
+    first, *rest = wrap(finding.message) or [""]
     terminal.write(f"  {mark} {finding.check:<{_CHECK_WIDTH}} {first}")
     for line in rest:
         terminal.write(indent + line)
     if finding.advice:
         lead = f"{symbols.arrow} "
-        for line in textwrap.wrap(finding.advice, width, initial_indent=lead, subsequent_indent=" " * len(lead)):
+        for line in wrap(finding.advice, initial_indent=lead, subsequent_indent=" " * len(lead)):
             terminal.write(indent + line)
 
 

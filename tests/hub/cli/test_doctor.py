@@ -54,6 +54,13 @@ def test_a_healthy_machine_passes(modhub: Modhub, scratch: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
+def test_what_somebody_may_copy_stays_in_one_piece(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Lines are broken between words, never within a path or URI, not even at a hyphen."""
+    path = tmp_path / ("a-long-name-with-hyphens" * 4)
+    main(["doctor", "--data-dir", str(path)])
+    assert str(path) in capsys.readouterr().out
+
+
 def test_a_good_configuration_passes_and_nothing_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A configuration whose directories do not exist yet is fine, and they still do not exist afterwards."""
     config = tmp_path / "hub.toml"
