@@ -133,6 +133,26 @@ def test_an_obliteration_takes_local_traces_at_once_and_stays_pending(
     assert list((tmp_path / "backend").glob("*")) == []
 
 
+def test_an_obliteration_outlives_hubs_that_can_not_complete_it(
+    make_hub: MakeHub, faults: Faults, tmp_path: Path, events: Observer
+) -> None:
+    """Begun in one hub's outage, still pending in the next one's, it is completed when the backend is back."""
+    hub = make_hub(**LASTING)
+    put(hub.provision("m"), "k", "v")
+    faults.go_down()
+    notice_outage(hub)
+    with pytest.raises(BackendError):
+        hub.obliterate("m")
+    hub.close()
+    again = make_hub(retry_delay=0.001, breaker_failures=1, **BRIEF)
+    events.wait("module.transition", count=2, module_id="m", from_state="obliterating", to_state="crashed")
+    assert list((tmp_path / "backend" / "m").iterdir())
+    faults.clear()
+    events.wait("module.obliterated", module_id="m")
+    assert again.modules() == ()
+    assert list((tmp_path / "backend").glob("*")) == []
+
+
 def test_retries_wait_for_the_backend_and_then_go_on(make_hub: MakeHub, faults: Faults, events: Observer) -> None:
     """What was on its way home stays here, dirty; when the backend is back it goes, and nothing of it is lost."""
     hub = make_hub(retry_delay=0.001, retry_delay_max=0.001, **BRIEF)
