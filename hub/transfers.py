@@ -278,7 +278,11 @@ def _translated(subject: str, operation: Operation | None = None) -> Generator[N
         reason = operation.cancel_reason if operation else ""
         raise OperationCancelled(f"{subject}: {reason or 'the transfer was cancelled'}") from error
     except HeadConflict as error:
-        raise DataConflict(f"{subject}: {error}", hint="another hub wrote meanwhile; the local data is kept") from error
+        if operation is not None and operation.phase is Phase.HYDRATING:
+            hint = "another hub has just taken it, and nothing of it is here: use it there, or try again"
+        else:
+            hint = "another hub wrote meanwhile; the local data is kept"
+        raise DataConflict(f"{subject}: {error}", hint=hint) from error
     except Tombstoned as error:
         raise InvalidState(
             f"{subject}: an obliteration was begun and is not complete", hint="obliterate it again"
