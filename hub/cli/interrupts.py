@@ -46,6 +46,11 @@ class Interrupts:
         """From now on signals do nothing: the command is tidying up, and is nearly done."""
         self._ignored = True
 
+    def hurry(self) -> None:
+        """From now on a signal ends the process at once, as if nobody handled it; to be called after the first."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Raise the first signal."""
         if self._deferring:

@@ -6,9 +6,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
+
+import click
 
 from backends import (
     BackendsError,
@@ -31,6 +33,8 @@ from hub.errors import (
 )
 
 T = TypeVar("T")
+
+_PATIENCE_S = 1.0  # most work looks at its token far more often
 
 _AS: tuple[tuple[type[BackendsError], type[ModhubError]], ...] = (
     (InvalidURI, InvalidConfig),
@@ -65,16 +69,23 @@ def cancellable(work: Callable[[threading.Event], T], *, left_behind: str = "") 
         with watching(token):
             return work(token)
 
-    with interruptible(), ThreadPoolExecutor(1, thread_name_prefix="modhub-backend") as executor:
+    with (
+        interruptible() as interrupts,
+        ThreadPoolExecutor(1, thread_name_prefix="modhub-backend") as executor,
+    ):
         future = executor.submit(watched)
         try:
             return future.result()
         except Interrupted as interrupt:
+            token.set()
             if left_behind:
                 interrupt.add_note(left_behind)
+            if wait((future,), _PATIENCE_S).not_done:
+                # No token reaches a read from a server that hangs: it ends by its own time-out.
+                interrupts.hurry()
+                told = "interrupted; a request is under way: again to leave without waiting for its end"
+                click.echo(f"\n{told}" if sys.stderr.isatty() else told, err=True)  # not into a progress bar
             raise
-        finally:
-            token.set()
 
 
 @contextmanager
