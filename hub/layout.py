@@ -23,6 +23,7 @@ from backends import encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
 from hub.instance import output
 
+_IN_MEMORY = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
 _LOCK_PATIENCE_S = 0.5
 """A hub that was killed while it started a process leaves its lock to that process until it has executed its program."""
 
@@ -53,6 +54,15 @@ class Layout:
     def scratch_of(self, module_id: str) -> Path:
         """Return the directory in which a module's hydration is built."""
         return self.scratch / encode_module_id(module_id)
+
+    def forget_untraceable(self, module_id: str) -> None:
+        """Delete the index where the disk leaves no trace of every write, so that all files are read.
+
+        On a file system in memory, a page that was read through a mapping is written through it without another mtime or
+        ctime: by the index the file would be taken as unchanged, and its only copy deleted.
+        """
+        if _file_system(self.root) in _IN_MEMORY:
+            self.index(module_id).unlink(missing_ok=True)
 
     def log(self, module_id: str) -> Path:
         """Return the output log of a module."""
@@ -178,3 +188,14 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _file_system(path: Path) -> str | None:
+    """The type of the file system that a path is on; None where the mount table has no such device."""
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        mount, _, kind = line.partition(" - ")
+        if mount.split(" ")[2] == wanted:
+            return kind.split(" ")[0]
+    return None

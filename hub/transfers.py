@@ -220,6 +220,7 @@ class Transfers:
         started = time.monotonic()
 
         def work(turn: Turn) -> Dehydrated:
+            self._layout.forget_untraceable(module_id)
             return self._remote(module_id).dehydrate(
                 self._head_of(module_id, base),
                 self._layout.data(module_id),
