@@ -6,7 +6,6 @@ By default each request meets one of the faults in each test; with `--hypothesis
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from backends import BackendsError, BackendUnavailable, BlobStore, CorruptData, open_store
 from tests.backends.rig import Rig
-from tests.backends.trees import Snapshot, snapshot, workspace
+from tests.backends.trees import edit_source, make_source, snapshot, workspace
 from tests.fault_proxy import FaultProxy
 from tests.fault_rules import Fault, Rule
 from tests.s3_servers import Server
@@ -62,23 +61,8 @@ def network(seaweedfs_server: Server, s3_credentials: None, new_prefix: Callable
         )
 
 
-def _source(path: Path) -> Path:
-    path.mkdir()
-    (path / "dir").mkdir()
-    for number in range(5):
-        (path / "dir" / str(number)).write_bytes(os.urandom(1000))
-    # More than a pack takes in, and than boto3 sends without asking.
-    (path / "big").write_bytes(os.urandom((1 << 20) + 17))
-    (path / "link").symlink_to("big")
-    return path
-
-
-def _edit(path: Path) -> Snapshot:
-    (path / "dir" / "3").write_bytes(b"edited")
-    (path / "dir" / "4").unlink()
-    with (path / "big").open("r+b") as file:
-        file.write(os.urandom(100))
-    return snapshot(path)
+_BIG = (1 << 20) + 17
+"""More than a pack takes in, and than boto3 sends without asking."""
 
 
 class Scene:
@@ -88,13 +72,13 @@ class Scene:
         self.network = network
         self.rig = Rig(path, network.direct)
         self.rig.module.erase()  # of an example that failed
-        self.source = _source(path / "source")
+        self.source = make_source(path / "source", big=_BIG)
         self.old = snapshot(self.source)
         self.head = self.rig.save(self.source).head
         self.new = self.old
 
     def edit(self) -> None:
-        self.new = _edit(self.source)
+        self.new = edit_source(self.source)
 
     def dehydrate(self, store: BlobStore) -> None:
         committed = self.rig.using(store).module.dehydrate(self.head, self.source, index=self.rig.index)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,27 +13,9 @@ import pytest
 from backends import BackendsError, BackendUnavailable, CorruptData, TransferCancelled
 from tests.backends.rig import Rig
 from tests.backends.stores import Faulty, T
-from tests.backends.trees import Snapshot, snapshot, workspace
+from tests.backends.trees import edit_source, make_source, snapshot, workspace
 
 HOWS = ["before", "after", "crash"]
-
-
-def _source(path: Path) -> Path:
-    path.mkdir()
-    (path / "dir").mkdir()
-    for number in range(5):
-        (path / "dir" / str(number)).write_bytes(os.urandom(1000))
-    (path / "big").write_bytes(os.urandom((8 << 20) + 17))
-    (path / "link").symlink_to("big")
-    return path
-
-
-def _edit(path: Path) -> Snapshot:
-    (path / "dir" / "3").write_bytes(b"edited")
-    (path / "dir" / "4").unlink()
-    with (path / "big").open("r+b") as file:
-        file.write(os.urandom(100))
-    return snapshot(path)
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -43,10 +24,10 @@ def test_dehydration_fails_anywhere(how: str) -> None:
     for number in itertools.count():
         with workspace() as path:
             rig = Rig(path)
-            source = _source(path / "source")
+            source = make_source(path / "source")
             old = snapshot(source)
             head = rig.save(source).head
-            new = _edit(source)
+            new = edit_source(source)
             store = Faulty(rig.store, number, how)
             caught: BackendsError | None = None
             try:
@@ -77,7 +58,7 @@ def test_hydration_fails_anywhere(how: str) -> None:
     for number in itertools.count():
         with workspace() as path:
             rig = Rig(path)
-            source = _source(path / "source")
+            source = make_source(path / "source")
             head = rig.save(source).head
             rig.index.unlink()
             store = Faulty(rig.store, number, how)
@@ -100,7 +81,7 @@ def test_erasure_fails_anywhere(how: str) -> None:
     for number in itertools.count():
         with workspace() as path:
             rig = Rig(path)
-            source = _source(path / "source")
+            source = make_source(path / "source")
             head = rig.save(source).head
             store = Faulty(rig.store, number, how)
             try:
@@ -149,9 +130,9 @@ def test_cancelled_anywhere(operation: str) -> None:
         token = threading.Event()
         with workspace() as path:
             rig = Rig(path)
-            source = _source(path / "source")
+            source = make_source(path / "source")
             old, head = snapshot(source), rig.save(source).head
-            new = _edit(source) if operation == "save" else old
+            new = edit_source(source) if operation == "save" else old
             store = Cancelling(rig.store, number, "never")
             module = rig.using(store).module
             threads = threading.active_count()
@@ -183,7 +164,7 @@ def test_cancelled_anywhere(operation: str) -> None:
 def test_cancelled_before_it_begins(tmp_path: Path) -> None:
     """A token that is set already ends each operation before its first request."""
     rig = Rig(tmp_path)
-    source = _source(tmp_path / "source")
+    source = make_source(tmp_path / "source")
     head = rig.save(source).head
     store = Faulty(rig.store, 10**6, "never")
     module, token = rig.using(store).module, threading.Event()
@@ -202,7 +183,7 @@ def test_damaged_blobs_are_named(damage: str) -> None:
     """Each blob, damaged in each way, fails the hydration by its name and changes nothing."""
     with workspace() as path:
         rig = Rig(path)
-        source = _source(path / "source")
+        source = make_source(path / "source")
         rig.save(source)
         blobs = path / "store" / "_tenant-1" / "blobs"
         for number, blob in enumerate(sorted(blobs.iterdir())):
@@ -229,7 +210,7 @@ def test_damaged_blobs_are_named(damage: str) -> None:
 def test_dehydration_heals_a_damaged_manifest(tmp_path: Path) -> None:
     """A lost or corrupt old manifest does not keep today's data from its way home."""
     rig = Rig(tmp_path)
-    source = _source(tmp_path / "source")
+    source = make_source(tmp_path / "source")
     head = rig.save(source).head
     manifest = tmp_path / "store" / "_tenant-1" / "blobs" / str(head.manifest)
     manifest.write_bytes(b"garbage")
@@ -252,9 +233,9 @@ def test_garbage_that_can_not_be_deleted_is_no_failure(tmp_path: Path) -> None:
             return do()
 
     rig = Rig(tmp_path)
-    source = _source(tmp_path / "source")
+    source = make_source(tmp_path / "source")
     rig.save(source)
-    _edit(source)
+    edit_source(source)
     done = rig.using(NoDelete(rig.store, 0, "never")).save(source)
     assert isinstance(done.stats.collect_error, BackendUnavailable)
     assert rig.orphans() != set()

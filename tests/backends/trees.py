@@ -118,3 +118,23 @@ def snapshot(path: Path) -> Snapshot:
 
     look(os.fsencode(path), b"")
     return seen
+
+
+def make_source(path: Path, *, big: int = (8 << 20) + 17) -> Path:
+    """A small tree with one of everything: files that share a pack, one that is larger than a chunk, a link."""
+    path.mkdir()
+    (path / "dir").mkdir()
+    for number in range(5):
+        (path / "dir" / str(number)).write_bytes(os.urandom(1000))
+    (path / "big").write_bytes(os.urandom(big))
+    (path / "link").symlink_to("big")
+    return path
+
+
+def edit_source(path: Path) -> Snapshot:
+    """Change it: content, a file less, and a part of the large one."""
+    (path / "dir" / "3").write_bytes(b"edited")
+    (path / "dir" / "4").unlink()
+    with (path / "big").open("r+b") as file:
+        file.write(os.urandom(100))
+    return snapshot(path)
