@@ -31,6 +31,19 @@ def watching(token: threading.Event | None) -> Generator[None]:
         _token.reset(reset)
 
 
+def check(token: threading.Event | None) -> None:
+    """End here if the caller wants it.
+
+    Args:
+        token: The caller's token.
+
+    Raises:
+        TransferCancelled: It is set.
+    """
+    if token is not None and token.is_set():
+        raise TransferCancelled("the transfer was cancelled")
+
+
 def pause(seconds: float) -> None:
     """Wait, unless the token of this context is set.
 

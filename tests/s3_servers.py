@@ -169,8 +169,14 @@ def _is_free(port: int) -> bool:
 @contextlib.contextmanager
 def _running(command: list[str], environment: dict[str, str], log: Path) -> Generator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
+        # Whoever starts it may be killed, and a server that nobody ends holds memory and ports.
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            ["setpriv", "--pdeathsig", "KILL", "--", *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
         yield process

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backends.errors import TransferCancelled
+from backends.cancellation import check
 
 _INTERVAL_S = 0.05  # reports between the first and the last of a phase are at least so far apart
 
@@ -70,8 +70,7 @@ class Meter:
         Raises:
             TransferCancelled: The token is set.
         """
-        if self._cancelled is not None and self._cancelled.is_set():
-            raise TransferCancelled("the transfer was cancelled")
+        check(self._cancelled)
 
     def phase(self, name: str, *, bytes_total: int = 0, files_total: int = 0) -> None:
         """Begin a phase, with what it has to do where that is known."""

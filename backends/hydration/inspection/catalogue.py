@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from backends.blobstore import BlobInfo, BlobStore
-from backends.cancellation import watching
+from backends.cancellation import check, watching
 from backends.errors import CorruptData
 from backends.hydration.head import Head
-from backends.hydration.inspection.in_order import check, in_order
+from backends.hydration.inspection.in_order import in_order
 from backends.hydration.inspection.reading import settled, unmoved
 from backends.hydration.location import Location
 from backends.hydration.manifest import Manifest

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from backends.errors import BlobNotFound, CorruptData, HeadConflict
+from backends.errors import CorruptData, HeadConflict
 from backends.hydration.inspection.in_order import in_order
 from backends.hydration.inspection.reading import Moved, unmoved
 from backends.hydration.inspection.tree import Snapshot
@@ -48,12 +48,10 @@ def read_content(
     def fetch(chunk: Chunk) -> Piece:
         if chunk.blob == HOLE:
             return Piece(chunk.length, None)
-        key = where.blobs + snapshot.manifest.blobs[chunk.blob].digest.hex()
-        try:
-            data = where.store.get_range(key, chunk.offset, chunk.length)
-        except BlobNotFound as error:
-            raise CorruptData(f"the blob {key} is missing", blob=key) from error
-        if len(data) != chunk.length or blake3(data).digest() != chunk.content:
+        digest = snapshot.manifest.blobs[chunk.blob].digest.hex()
+        data = where.read_range(digest, chunk.offset, chunk.length)
+        if blake3(data).digest() != chunk.content:
+            key = where.blobs + digest
             raise CorruptData(f"the blob {key} does not hold what the manifest says", blob=key)
         return Piece(chunk.length, data)
 

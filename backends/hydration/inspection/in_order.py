@@ -8,8 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from backends.cancellation import watching
-from backends.errors import TransferCancelled
+from backends.cancellation import check, watching
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,13 +53,3 @@ def in_order(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def check(cancelled: threading.Event | None) -> None:
-    """End here if the caller wants it.
-
-    Raises:
-        TransferCancelled: The token is set.
-    """
-    if cancelled is not None and cancelled.is_set():
-        raise TransferCancelled("the transfer was cancelled")

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
 from backends.errors import CorruptData
-from backends.hydration.head import Head
+from backends.hydration.head import SALT_SIZE, Head
 from backends.hydration.inspection.reading import settled, unmoved
 from backends.hydration.location import Location
 from backends.hydration.manifest import HOLE, Manifest
-
-_OVERHEAD = 16  # bytes at a blob's end that belong to no chunk, as those of its salt, and are no waste
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def account(
             mine, theirs = current.ranges.get(name, set()), earlier.ranges.get(name, set())
             needed = min(covered(mine), size)
             both = max(needed, min(covered(mine | theirs), size))
-            spare = min(size - both, _OVERHEAD)
+            spare = min(size - both, SALT_SIZE)  # which belongs to no chunk, and is no waste
             live += needed + (spare if mine else 0)
             previous += both - needed + (0 if mine else spare)
             dead += size - both - spare
