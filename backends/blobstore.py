@@ -6,7 +6,7 @@ ends with a slash, so a store may map it to a folder and needs no string search.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -26,14 +26,27 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A fence for writes: they happen only while object `key` still has `etag`.
+    """A fence for writes: they happen only while what object `key` holds is what it has to be.
 
-    The owner of a module guards every write and delete of blobs by the head that it holds, so that from the instant
-    another owner (or an erasure) has replaced the head, no late write can appear and no late delete can strike.
+    The owner of a module guards every write and delete of blobs by the head's term, so that from the instant another
+    owner (or an erasure) has replaced the head, no late write can appear and no late delete can strike. Its own renewals
+    of the lease, which change the head's etag, do not disturb it.
+
+    Attributes:
+        key: The object.
+        holds: Told its content and its etag, whether the fence stands. Pure, quick, and never raises. A missing object
+            needs no asking: there it does not.
+        limit: The most bytes of content that `holds` is given; of an object with more it is given none.
     """
 
     key: str
-    etag: str
+    holds: Callable[[bytes, str], bool]
+    limit: int = 0
+
+    @classmethod
+    def unchanged(cls, key: str, etag: str) -> Guard:
+        """The fence that holds while an object is the one that has this etag."""
+        return cls(key, lambda _, found: found == etag)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class BlobStoreConformance:
         with pytest.raises(PreconditionFailed):
             store.put("m/none", data, if_match=etag)
         with pytest.raises(PreconditionFailed):
-            store.put("m/large", data, guard=Guard("m/large", "h0"))
+            store.put("m/large", data, guard=Guard.unchanged("m/large", "h0"))
         assert store.get_range("m/large", len(data) - 3, 10) == data[-3:]
         changed = store.put("m/large", data[:-1], if_match=etag)
         assert store.get("m/large") == (data[:-1], changed)
@@ -170,7 +170,7 @@ class BlobStoreConformance:
         with pytest.raises(PreconditionFailed):
             store.put("m/head", b"1", if_match="h0")
         with pytest.raises(PreconditionFailed):
-            store.put("m/blobs/a", b"1", guard=Guard("m/head", "h0"))
+            store.put("m/blobs/a", b"1", guard=Guard.unchanged("m/head", "h0"))
         assert list(store.remains("m/")) == []
 
     def test_race_to_create(self, opener: Opener) -> None:
@@ -228,11 +228,11 @@ class BlobStoreConformance:
 
     def test_guard(self, store: BlobStore) -> None:
         """Guarded writes and deletes happen while the guard's object is unchanged, and never after."""
-        old = Guard("m/head", store.put("m/head", b"1"))
+        old = Guard.unchanged("m/head", store.put("m/head", b"1"))
         store.put("m/blobs/a", b"a", guard=old)
         store.put("m/blobs/b", b"b", guard=old)
         store.delete_many(["m/blobs/b"], guard=old)
-        new = Guard("m/head", store.put("m/head", b"2"))
+        new = Guard.unchanged("m/head", store.put("m/head", b"2"))
         with pytest.raises(PreconditionFailed):
             store.put("m/blobs/c", b"c", guard=old)
         with pytest.raises(PreconditionFailed):
@@ -241,10 +241,42 @@ class BlobStoreConformance:
         store.delete_many(["m/blobs/a"], guard=new)
         assert set(_listed(store, "m/")) == {"m/head"}
 
+    def test_guard_by_content(self, store: BlobStore) -> None:
+        """A guard holds as long as it says so of the object's content, however often that is written; never for none."""
+        etag = store.put("m/head", b"term 1, lease 1")
+        asked: list[tuple[bytes, str]] = []
+
+        def holds(content: bytes, etag: str) -> bool:
+            asked.append((content, etag))
+            return content.startswith(b"term 1,")
+
+        guard = Guard("m/head", holds, limit=100)
+        store.put("m/blobs/a", b"a", guard=guard)
+        assert asked == [(b"term 1, lease 1", etag)]
+        etag = store.put("m/head", b"term 1, lease 2", if_match=etag)
+        store.put("m/blobs/b", b"b", guard=guard)
+        store.delete_many(["m/blobs/a"], guard=guard)
+        assert asked[-1] == (b"term 1, lease 2", etag)
+        with pytest.raises(PreconditionFailed):
+            store.put("m/blobs/c", b"c", guard=Guard("m/head", holds, limit=len(b"term 1, lease 2") - 1))
+        assert asked[-1] == (b"", etag)
+        store.put("m/head", b"term 2, lease 2", if_match=etag)
+        with pytest.raises(PreconditionFailed):
+            store.put("m/blobs/c", b"c", guard=guard)
+        with pytest.raises(PreconditionFailed):
+            store.delete_many(["m/blobs/b"], guard=guard)
+        with pytest.raises(PreconditionFailed):
+            store.purge("m/", keep="m/head", guard=guard)
+        store.delete("m/head")
+        with pytest.raises(PreconditionFailed):
+            store.put("m/blobs/c", b"c", guard=Guard("m/head", lambda _content, _etag: True))
+        assert set(_listed(store, "m/")) == {"m/blobs/b"}
+
     def test_guards_end_writers(self, opener: Opener) -> None:
         """Writers that are guarded by a head all end once it is replaced, and what they were told is written is there."""
         store = opener()
-        guard = Guard("m/head", store.put("m/head", b"1"))
+        etag = store.put("m/head", b"1")
+        guard = Guard.unchanged("m/head", etag)
         began = threading.Barrier(5)
 
         def write(number: int) -> list[str]:
@@ -262,7 +294,7 @@ class BlobStoreConformance:
         with ThreadPoolExecutor(4) as pool:
             writers = [pool.submit(write, number) for number in range(4)]
             began.wait()
-            store.put("m/head", b"2", if_match=guard.etag)
+            store.put("m/head", b"2", if_match=etag)
             written = {key for writer in writers for key in writer.result()}
         assert written <= set(_listed(store, "m/"))
 
@@ -285,7 +317,7 @@ class BlobStoreConformance:
 
     def test_guarded_purge(self, store: BlobStore) -> None:
         """A purge whose guard is broken removes nothing."""
-        old = Guard("m/head", store.put("m/head", b"1"))
+        old = Guard.unchanged("m/head", store.put("m/head", b"1"))
         store.put("m/blobs/a", b"a")
         store.put("m/head", b"2")
         with pytest.raises(PreconditionFailed):

@@ -235,10 +235,10 @@ class FileStore:
         if guard is None:
             return
         try:
-            _, etag = self.get(guard.key)
+            content, etag = self.get(guard.key)
         except BlobNotFound:
             raise PreconditionFailed(f"{guard.key} is gone") from None
-        if etag != guard.etag:
+        if not guard.holds(content if len(content) <= guard.limit else b"", etag):
             raise PreconditionFailed(f"{guard.key} has changed")
 
     @contextlib.contextmanager

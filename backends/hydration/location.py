@@ -40,7 +40,7 @@ class Location:
 
     def guard(self, head: Head) -> Guard:
         """The fence that holds while this head is the module's."""
-        return Guard(self.head_key, head.etag)
+        return Guard.unchanged(self.head_key, head.etag)
 
     def read_head(self) -> Head | None:
         """The head, or None where there is none.

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from backends.blobstore import Guard
 from backends.errors import BackendsError, BackendUnavailable, PreconditionFailed
 from backends.retry import Repeat, RetryPolicy
+from backends.s3.body import read_within
 from backends.s3.failures import DAMAGED, UNREADABLE, translate, unreadable
 from backends.s3.options import Settings
 
@@ -88,15 +89,19 @@ class Bucket:
                 self._made[0].close()
 
     def _check(self, guard: Guard, client: S3Client) -> None:
-        # Not HEAD, whose errors have no body: a missing bucket would look like a missing object.
+        # Not HEAD, whose errors have no body: a missing bucket would look like a missing object. And a guard may ask for
+        # the content, which is small: what was damaged on its way must not be taken for a lost fence.
         try:
-            answer = client.get_object(Bucket=self.name, Key=self.key(guard.key))
+            answer = client.get_object(Bucket=self.name, Key=self.key(guard.key), ChecksumMode="ENABLED")
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") != "NoSuchKey":
                 raise
         else:
-            if etag_of(answer, guard.key) == guard.etag:
-                answer["Body"].read()  # to the end, or the connection could not be used again
+            etag = etag_of(answer, guard.key)
+            content = read_within(answer, guard.limit)
+            if guard.holds(content or b"", etag):
+                if content is None:
+                    answer["Body"].read()  # to the end, or the connection could not be used again
                 return
             answer["Body"].close()  # whatever it is, it may be large
         raise PreconditionFailed(f"{guard.key} is gone or has changed")

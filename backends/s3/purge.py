@@ -206,7 +206,7 @@ def expunge(bucket: Bucket, key: str, etag: str) -> Purged:
         PreconditionFailed: It is gone or has another etag; nothing was removed.
     """
     full = bucket.key(key)
-    guard = Guard(key, etag)
+    guard = Guard.unchanged(key, etag)
     found = [entry for page in pages(versions, bucket, full) for entry in page if entry.key == full]
     current = next((entry for entry in found if entry.kind == "blob"), Entry(full, "blob", etag=etag))
     if current.etag != etag and _etag_of(bucket, current) != etag:

@@ -12,7 +12,7 @@ What must hold:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -26,7 +26,7 @@ from backends.errors import (
     PreconditionFailed,
 )
 from backends.retry import Repeat
-from backends.s3.body import as_file, crc32
+from backends.s3.body import as_file, crc32, read_most, read_within
 from backends.s3.bucket import Bucket, acknowledged, etag_of
 from backends.s3.failures import DAMAGED
 from backends.s3.listings import Entry, objects, pages, uploads, versions
@@ -35,7 +35,6 @@ from backends.s3.options import Settings
 from backends.s3.purge import abort_all, batched, expunge, purge, remove
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
 
 SINGLE = 16 * 1024 * 1024
@@ -104,14 +103,11 @@ class S3Store:
 
         def request(s3: S3Client) -> tuple[bytes, str]:
             answer = s3.get_object(Bucket=bucket.name, Key=full, ChecksumMode="ENABLED")
-            body = answer["Body"]
-            size = cast("int | None", answer.get("ContentLength"))  # an answer in pieces has none
-            # In one piece: reading into a buffer of our own was measured to take twice the time.
-            data = _read(body, limit + 1) if limit is not None and size is None else b""
-            if limit is not None and max(size or 0, len(data)) > limit:
-                body.close()
+            data = read_within(answer, limit)
+            if data is None:
+                answer["Body"].close()
                 raise CorruptData(f"{key} is larger than the {limit} bytes that it may have", blob=key)
-            return data or body.read(), etag_of(answer, key)
+            return data, etag_of(answer, key)
 
         try:
             return bucket.run(f"reading {key}", request, missing=BlobNotFound(key))
@@ -134,10 +130,10 @@ class S3Store:
                 raise
             given = answer.get("ContentRange", "")
             if not given:  # a server may ignore the range, and then says nothing of one
-                return _read(answer["Body"], offset + length)[offset : offset + length]
+                return read_most(answer["Body"], offset + length)[offset : offset + length]
             if not given.startswith(f"bytes {offset}-"):
                 raise Repeat(BackendUnavailable(f"reading {key}: the server gave another range"), most=DAMAGED)
-            return _read(answer["Body"], max(length, 1))[:length]
+            return read_most(answer["Body"], max(length, 1))[:length]
 
         return bucket.run(f"reading {key}", request, missing=BlobNotFound(key))
 
@@ -155,7 +151,7 @@ class S3Store:
         bucket, full = self._bucket, self._bucket.key(check_key(key))
         conditions: dict[str, Any] = {} if if_match is None else {"IfMatch": if_match}
         # Compared before as well: there are servers that ignore the condition of a deletion.
-        guard = None if if_match is None else Guard(key, if_match)
+        guard = None if if_match is None else Guard.unchanged(key, if_match)
 
         def request(s3: S3Client) -> None:
             s3.delete_object(Bucket=bucket.name, Key=full, **conditions)
@@ -220,15 +216,6 @@ class S3Store:
 
     def _name(self, entry: Entry) -> str:
         return entry.key.removeprefix(self._bucket.prefix)
-
-
-def _read(body: StreamingBody, most: int) -> bytes:
-    """Read an answer's body, at most so many bytes of it. Only reading on at the end compares length and checksum."""
-    data = body.read(most)
-    if len(data) < most:
-        return data + body.read()
-    body.close()
-    return data
 
 
 def _is_key(key: str) -> bool:

@@ -273,7 +273,7 @@ def test_writes_against_erasures(root: Path) -> None:
     for _ in range(10):
         rig = Rig(root.parent)
         head = rig.claimed()
-        guard = Guard("_tenant-1/head", head.etag)
+        guard = Guard.unchanged("_tenant-1/head", head.etag)
         begin = threading.Barrier(3)
 
         def write(number: int) -> None:

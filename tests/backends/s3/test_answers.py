@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from backends import BackendUnavailable, BlobStore, CorruptData, Guard, PreconditionFailed, RemoteModule
+from backends.s3.body import crc32
 from tests.backends.conftest import Clock
 from tests.backends.s3.scripted import DONE, ETAG, Answer, Scripted, listing, xml
 
@@ -56,7 +57,10 @@ UNREADABLE: dict[str, tuple[Answer, Callable[[BlobStore], object]]] = {
         Answer(body=b"1", headers={"ETag": ETAG, "x-amz-missing-meta": "SECRET"}),
         lambda store: store.get("m/a"),
     ),
-    "a head without etag": (Answer(body=b"1"), lambda store: store.put("m/a", b"1", guard=Guard("m/head", ETAG))),
+    "a head without etag": (
+        Answer(body=b"1"),
+        lambda store: store.put("m/a", b"1", guard=Guard.unchanged("m/head", ETAG)),
+    ),
     "an upload without id": (xml("InitiateMultipartUploadResult"), lambda store: store.put("m/a", bytes(17 << 20))),
     "another range": (
         Answer(206, b"abcd", {"ETag": ETAG, "Content-Range": "bytes 4-7/100"}),
@@ -97,9 +101,18 @@ def test_a_range_that_is_ignored(server: Scripted, clock: Clock) -> None:
     assert len(server.requests) == 5
 
 
-def test_another_head_is_not_read(server: Scripted, clock: Clock) -> None:
-    """A guard compares etags, and does not read whatever is under the head's name by now."""
+@pytest.mark.parametrize("guard", [Guard.unchanged("m/head", ETAG), Guard("m/head", lambda data, _: data != b"", 99)])
+def test_another_head_is_not_read(server: Scripted, clock: Clock, guard: Guard) -> None:
+    """A guard does not read whatever is under the head's name by now, if it is larger than what it asks for."""
     server.then(Answer(body=b"", headers={"ETag": '"2"'}, length=1 << 40), DONE)
     with pytest.raises(PreconditionFailed, match="has changed"):
-        server.store().put("m/a", b"1", guard=Guard("m/head", ETAG))
+        server.store().put("m/a", b"1", guard=guard)
     assert server.made == ["GET"]
+
+
+def test_a_damaged_head_is_no_lost_fence(server: Scripted, clock: Clock) -> None:
+    """What a guard reads is compared with its checksum, and read again where it does not match."""
+    checked = {"ETag": '"2"', "x-amz-checksum-crc32": crc32(b"mine")}
+    server.then(Answer(body=b"mind", headers=checked), Answer(body=b"mine", headers=checked), DONE)
+    server.store().put("m/a", b"1", guard=Guard("m/head", lambda data, _: data == b"mine", 99))
+    assert server.made == ["GET", "GET", "PUT"]

@@ -231,7 +231,7 @@ def test_a_guard_is_checked_before_each_attempt(server: Scripted, clock: Clock) 
     """A write that is repeated under a guard is not, once the guard broke in between."""
     server.then(content(b"head"), failure("SlowDown", 503), Answer(body=b"head", headers={"ETag": '"2"'}))
     with pytest.raises(PreconditionFailed):
-        server.store().put("m/a", b"content", guard=Guard("m/head", ETAG))
+        server.store().put("m/a", b"content", guard=Guard.unchanged("m/head", ETAG))
     assert server.made == ["GET", "PUT", "GET"]
 
 
@@ -239,10 +239,10 @@ def test_a_guard_that_can_not_be_checked_has_not_failed(server: Scripted, clock:
     """Trouble in reading the guard's object is that trouble, not a lost claim."""
     server.then(failure("NoSuchBucket", 404))
     with pytest.raises(BackendMisconfigured):
-        server.store().put("m/a", b"content", guard=Guard("m/head", ETAG))
+        server.store().put("m/a", b"content", guard=Guard.unchanged("m/head", ETAG))
     server.answers[:] = [failure("SlowDown", 503)]
     with pytest.raises(BackendUnavailable):
-        server.store().put("m/a", b"content", guard=Guard("m/head", ETAG))
+        server.store().put("m/a", b"content", guard=Guard.unchanged("m/head", ETAG))
 
 
 def test_a_lost_acknowledgement(server: Scripted, clock: Clock) -> None:
@@ -271,7 +271,7 @@ def test_batches_are_guarded(server: Scripted, clock: Clock) -> None:
     changed = Answer(headers={"ETag": '"2"'})
     server.then(content(b""), xml("DeleteResult"), content(b""), xml("DeleteResult"), changed)
     with pytest.raises(PreconditionFailed):
-        server.store().delete_many((f"m/{n}" for n in range(2500)), guard=Guard("m/head", ETAG))
+        server.store().delete_many((f"m/{n}" for n in range(2500)), guard=Guard.unchanged("m/head", ETAG))
     assert server.made == ["GET", "POST", "GET", "POST", "GET"]
 
 

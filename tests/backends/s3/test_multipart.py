@@ -70,7 +70,7 @@ def test_cancelling_leaves_no_upload(real: Real) -> None:
 
 def test_a_lost_claim_ends_it(real: Real) -> None:
     """A guard that breaks while parts are sent ends the write before the next request, and its upload is aborted."""
-    guard = Guard("m/head", real.store.put("m/head", b"1"))
+    guard = Guard.unchanged("m/head", real.store.put("m/head", b"1"))
     at_part(real, 1, lambda: real.client.put_object(Bucket=real.bucket, Key="p/m/head", Body=b"2"))
     requests = counting(real.store)
     with pytest.raises(PreconditionFailed):

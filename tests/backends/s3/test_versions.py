@@ -34,7 +34,7 @@ def test_everything_goes(real: Real, status: str) -> None:
     kinds = {item.kind for item in store.remains("m/")}
     assert {"blob", "upload", "marker"} <= kinds
     assert ("version" in kinds) == (status != "Suspended")
-    gone = store.purge("m/", keep="m/head", guard=Guard("m/head", etag))
+    gone = store.purge("m/", keep="m/head", guard=Guard.unchanged("m/head", etag))
     assert gone.blobs >= 1
     assert gone.versions >= 3
     assert real.versions() == [("p/m/head", "version")]
@@ -71,7 +71,7 @@ def test_more_versions_than_a_page(real: Real) -> None:
     etag = store.put("m/head", b"last")
     assert len(list(store.remains("m/"))) == 1051 + 40
     requests = counting(store)
-    assert store.purge("m/", keep="m/head", guard=Guard("m/head", etag)) == Purged(versions=1090, bytes=1050)
+    assert store.purge("m/", keep="m/head", guard=Guard.unchanged("m/head", etag)) == Purged(versions=1090, bytes=1050)
     assert requests["DeleteObjects"] == 2
     assert real.versions() == [("p/m/head", "version")]
 
@@ -123,7 +123,7 @@ def test_a_crash_midway(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_guard_ends_a_purge(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that changes between a listing and the deletion of what it found saves all of it."""
     store = real.store
-    guard = Guard("m/head", store.put("m/head", b"1"))
+    guard = Guard.unchanged("m/head", store.put("m/head", b"1"))
     store.put("m/blobs/a", b"x")
     whole = purge.remove
 
@@ -171,5 +171,5 @@ def test_odd_keys_are_purged(real: Real) -> None:
     assert [info.key for info in store.list("m/")][:1]
     assert "m/.hidden" not in {info.key for info in store.list("m/")}
     assert len(list(store.remains("m/"))) == 5
-    assert store.purge("m/", keep="m/head", guard=Guard("m/head", etag)).blobs == 4
+    assert store.purge("m/", keep="m/head", guard=Guard.unchanged("m/head", etag)).blobs == 4
     assert [item.name for item in store.remains("m/")] == ["m/head"]
