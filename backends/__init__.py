@@ -21,6 +21,7 @@ from backends.errors import (
     HeadConflict,
     InvalidName,
     InvalidURI,
+    LeaseHeld,
     LocalDiskError,
     LocalDiskFull,
     PreconditionFailed,
@@ -47,6 +48,7 @@ from backends.hydration.inspection.inspection import Inspection
 from backends.hydration.inspection.tree import Snapshot, TreeEntry
 from backends.hydration.inspection.usage import Usage
 from backends.hydration.inspection.verify import Finding, Flaw, Verified
+from backends.hydration.lease import LeaseObserver
 from backends.hydration.module import RemoteModule
 from backends.hydration.pool import TransferPool
 from backends.hydration.progress import Progress
@@ -69,6 +71,7 @@ __all__ = [
     "module_prefix",
     # hydration
     "RemoteModule",
+    "LeaseObserver",
     "TransferPool",
     "Head",
     "Progress",
@@ -106,6 +109,7 @@ __all__ = [
     "PreconditionFailed",
     "CorruptData",
     "HeadConflict",
+    "LeaseHeld",
     "Tombstoned",
     "EraseIncomplete",
     "TransferCancelled",

@@ -121,6 +121,23 @@ class HeadConflict(BackendsError):
         self.current = current
 
 
+class LeaseHeld(BackendsError):
+    """Another owner holds the module by a lease that this process has not yet seen run out. Nothing was written.
+
+    Args:
+        message: What was found.
+        owner: Who holds it.
+        remaining_s: Seconds after which it can be taken, unless its owner renews it.
+    """
+
+    default_hint = "Use the module where it is held, or try again when the lease may have run out."
+
+    def __init__(self, message: str, *, owner: str, remaining_s: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.owner = owner
+        self.remaining_s = remaining_s
+
+
 class Tombstoned(BackendsError):
     """The module is being erased; the only operation left for it is `erase`."""
 

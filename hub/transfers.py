@@ -143,7 +143,7 @@ class Transfers:
             if recorded is not None and kind is not None and recorded != kind:
                 raise KindMismatch(f"module {module_id!r} is of kind {recorded!r}, not {kind!r}")
             head = remote.claim(head, recorded or kind or default_kind)
-            fetched = Fetched(head.kind, claim_of(head), head if found is None else None)
+            fetched = Fetched(head.kind, head.claim, head if found is None else None)
             try:
                 self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
                 hydrated = remote.hydrate(
@@ -194,8 +194,8 @@ class Transfers:
 
     def _head_of(self, module_id: str, base: str | None) -> Head:
         head = self._remote(module_id).read_head()
-        if head is None or head.tombstone or claim_of(head) != base:
-            found = "nothing" if head is None else "an obliteration" if head.tombstone else claim_of(head)
+        if head is None or head.tombstone or head.claim != base:
+            found = "nothing" if head is None else "an obliteration" if head.tombstone else head.claim
             raise DataConflict(
                 f"module {module_id!r}: local data grew from {base}, the backend now holds {found}",
                 hint="both are kept: copy what is needed from the data directory, then obliterate one side",
@@ -240,7 +240,7 @@ class Transfers:
             uploaded_bytes=sent.stats.bytes_sent,
             duration_ms=_milliseconds_since(started),
         )
-        return claim_of(sent.head)
+        return sent.head.claim
 
     async def erase(self, operation: Operation) -> Erased:
         """Delete everything that the backend holds of a module, proven by listing.
@@ -260,14 +260,6 @@ class Transfers:
                 return await self._queue.run(operation, work)
         finally:
             operation.phase = Phase.OTHER
-
-
-def claim_of(head: Head) -> str:
-    """Return whose claim a head stands for: its owner and epoch, which rises with each new owner and each erasure.
-
-    Not its manifest: a hub that was killed between a commit and its own journal finds the head moved by itself.
-    """
-    return f"{head.owner}/{head.epoch}"
 
 
 @contextmanager

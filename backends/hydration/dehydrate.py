@@ -44,6 +44,7 @@ class Stats:
         skipped: Sockets and fifos passed over.
         blobs_deleted: Objects that no manifest needed any more.
         collect_error: What stopped the deletion after the commit; the next dehydration deletes the rest.
+        release_error: What stopped the lease from being given back where nothing else had to be written; it runs out.
     """
 
     files: int
@@ -55,6 +56,7 @@ class Stats:
     skipped: int = 0
     blobs_deleted: int = 0
     collect_error: BackendsError | None = None
+    release_error: BackendsError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,11 @@ class Dehydration:
 
     Args:
         where: The module's place.
-        head: The head that the source grew from; the commit happens over this one only.
+        head: The head that the source grew from; the commit happens over this one, or a renewal of it, only.
         source: The directory; it is read only.
         index: The stat cache to use and to renew.
         keep_previous: Keep the last clean manifest and its blobs beside the new one.
+        release: Give the lease back.
         meter: Progress and cancellation.
         pool: Threads for reading, hashing and requests.
         workers: How many of them at most.
@@ -87,12 +90,13 @@ class Dehydration:
         *,
         index: Path,
         keep_previous: bool,
+        release: bool,
         meter: Meter,
         pool: TransferPool,
         workers: int,
     ) -> None:
         self._where, self._head, self._source, self._index_path = where, head, source, index
-        self._keep_previous = keep_previous
+        self._keep_previous, self._release = keep_previous, release
         self._meter = meter
         self._pool, self._workers = pool, workers
         self._sender: Sender | None = None
@@ -165,7 +169,7 @@ class Dehydration:
             return self._keep(_stats(old, taken, sender), needed, stored)
         digest = sender.send_manifest(manifest)
         stored = self._verify(manifest, digest)
-        head = self._commit(replace(self._head, manifest=digest, previous=kept))
+        head = self._commit(manifest=digest, previous=kept)
         self._save_index(taken, digest, manifest)
         needed = {digest, *_names(manifest)}
         garbage = () if before.kept is None else sorted(stored.keys() - needed - before.kept)
@@ -181,16 +185,22 @@ class Dehydration:
         garbage = () if kept is None else sorted(stored.keys() - needed - kept)
         head = self._head
         if garbage or previous != head.previous:
-            # Garbage may have been written under this very head, by an attempt that was interrupted. Only deletes under
-            # a later head may name it: one that arrives late must not strike what the next attempt sends.
-            head = self._commit(replace(head, previous=previous))
+            # Garbage may have been written in this very term, by an attempt that was interrupted. Only deletes in a
+            # later term may name it: one that arrives late must not strike what the next attempt sends.
+            head = self._commit(manifest=head.manifest, previous=previous)
+        elif self._release and head.lease_ms:
+            try:
+                head = self._replace(head.manifest, previous, renewing=True)
+            except BackendsError as error:  # all is at home: a lease that stays behind is no failure of this
+                stats = replace(stats, release_error=error)
         return self._collected(head, stats, garbage)
 
     def _check_fence(self) -> None:
         self._meter.check()
         current = self._where.read_head()
-        if current is None or current.etag != self._head.etag:
+        if current is None or current.term != self._head.term:
             raise HeadConflict(f"{self._where.head_key} is no longer the head that the data grew from", current=current)
+        self._head = current  # it may have been renewed since
 
     def _conflict(self) -> HeadConflict:
         current = self._where.peek_head()
@@ -228,10 +238,21 @@ class Dehydration:
                 )
         return stored
 
-    def _commit(self, head: Head) -> Head:
+    def _commit(self, *, manifest: str | None, previous: str | None) -> Head:
         self._meter.phase("commit")
         self._meter.check()
-        return self._where.write_head(head, over=self._head.etag)
+        return self._replace(manifest, previous, renewing=False)
+
+    def _replace(self, manifest: str | None, previous: str | None, *, renewing: bool) -> Head:
+        """Move the head, over a renewal that came meanwhile too: then what that says of the lease stays said."""
+
+        def change(current: Head) -> Head:
+            if current.term != self._head.term:
+                raise PreconditionFailed(f"{self._where.head_key} has changed")
+            lease = 0 if self._release else current.lease_ms
+            return replace(current, manifest=manifest, previous=previous, lease_ms=lease)
+
+        return self._where.change_head(self._head, change, renewing=renewing)
 
     def _save_index(self, taken: Taken, name: str, manifest: Manifest) -> None:
         # The commit stands without an index; the old one is of another manifest, so the next run hashes everything.

@@ -1,14 +1,16 @@
 """The head: the one mutable object of a module. Who owns it, in which epoch, and which manifest is its data.
 
 It is created when a module is first taken and from then on only replaced under a condition on its etag. Epochs only
-rise while the module exists. Every written head carries a fresh `nonce`: two heads never have the same content, so
-never the same etag, and a writer whose acknowledgement got lost can tell its own write from another's.
+rise. Every written head carries a fresh `nonce`: two heads never have the same content, so never the same etag, and a
+writer whose acknowledgement got lost can tell its own write from another's. Every one but the renewal of a lease has a
+fresh `term` too: what is done under a head holds by its term, so that a renewal disturbs nothing that is under way.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import dataclass
 
 import msgspec
@@ -21,6 +23,9 @@ LIMIT = 64 * 1024
 """The most bytes that a head may have."""
 SALT_SIZE = 16
 """Bytes of the salt at the end of each blob."""
+
+LEASE_LIMIT_MS = 366 * 24 * 3600 * 1000
+"""The longest lease in ms. A longer one would be one for ever: nobody could take the module over."""
 
 _BLOB = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[!-~]{1,256}")
@@ -36,6 +41,8 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     previous: str | None
     tombstone: bool
     nonce: str
+    term: str = ""
+    lease_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,17 @@ class Head:
     Attributes:
         format: Version of the format, 1.
         owner: Who may commit: printable ASCII without spaces, at most 256 characters.
-        epoch: Rises by one with every change of owner.
+        epoch: Rises with every claim and every erasure.
         kind: The kind of the module's data.
         manifest: Blob id of the committed manifest; None before the first commit.
         previous: Blob id of an earlier manifest that is kept beside it.
         tombstone: Whether the module is being erased.
         etag: The store's identity of this very write.
         nonce: Unique to this write.
+        term: Unique to this claim, commit or tombstone, or to the head that was written anew before garbage is deleted;
+            renewals keep it. The nonce, where nothing is said.
+        lease_ms: How long others have to see this very head before they may take the module, in ms; 0 = not at all. In
+            a tombstone: how long the lease that it overrode may have run on.
     """
 
     format: int
@@ -63,15 +74,26 @@ class Head:
     tombstone: bool
     etag: str
     nonce: str = ""
+    term: str = ""
+    lease_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.term:
+            object.__setattr__(self, "term", self.nonce)  # frozen, and heads of before there were terms have none
 
     @property
     def salt(self) -> bytes:
-        """What ends every blob that is written while this head is the module's: 16 bytes that its nonce decides.
+        """What ends every blob that is written in this head's term: 16 bytes that the term decides.
 
-        So a name written under one head is written under no other, and a delete that was sent under an earlier head
-        and arrives late can't strike it.
+        So a name written in one term is written in no other, and a delete that was sent in an earlier term and arrives
+        late can't strike it.
         """
-        return blake3(self.nonce.encode()).digest(length=SALT_SIZE)
+        return blake3(self.term.encode()).digest(length=SALT_SIZE)
+
+    @property
+    def claim(self) -> str:
+        """Whose it is, and since which claim: owner and epoch. Commits and renewals keep it."""
+        return f"{self.owner}/{self.epoch}"
 
     @property
     def identity(self) -> str:
@@ -82,7 +104,16 @@ class Head:
         """The stored form. The etag is the store's and not part of it."""
         return msgspec.json.encode(
             _Stored(
-                self.format, self.owner, self.epoch, self.kind, self.manifest, self.previous, self.tombstone, self.nonce
+                self.format,
+                self.owner,
+                self.epoch,
+                self.kind,
+                self.manifest,
+                self.previous,
+                self.tombstone,
+                self.nonce,
+                self.term,
+                self.lease_ms,
             )
         )
 
@@ -117,6 +148,8 @@ class Head:
             or not valid_name(stored.owner)
             or not valid_name(stored.kind)
             or not 1 <= len(stored.nonce) <= 64
+            or len(stored.term) > 64
+            or not 0 <= stored.lease_ms <= LEASE_LIMIT_MS
             or not all(_BLOB.fullmatch(blob) for blob in blobs)
         ):
             raise CorruptData("the head has a field outside its bounds")
@@ -130,6 +163,8 @@ class Head:
             tombstone=stored.tombstone,
             etag=etag,
             nonce=stored.nonce,
+            term=stored.term,
+            lease_ms=stored.lease_ms,
         )
 
 
@@ -138,6 +173,15 @@ def valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def fresh_nonce() -> str:
-    """A nonce for a head about to be written."""
+def fresh_token() -> str:
+    """A nonce or term for a head about to be written."""
     return secrets.token_hex(8)
+
+
+def first_epoch() -> int:
+    """The epoch of a head that is made where none is: beyond all that an erased head before it can have had.
+
+    Microseconds since 1970, since an erasure leaves nothing to count on from, and no claim takes less than one. Fences
+    do not rely on it: a clock that was set back can make an epoch lower, but no term the same.
+    """
+    return max(1, min(time.time_ns() // 1000, _MAX_EPOCH // 2))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from backends.blobstore import BlobStore, Guard
-from backends.errors import BackendsError, BlobNotFound, CorruptData
-from backends.hydration.head import LIMIT, Head, fresh_nonce
+from backends.errors import BackendsError, BlobNotFound, CorruptData, PreconditionFailed
+from backends.hydration.head import LIMIT, Head, fresh_token
 from backends.hydration.manifest import BLOB_LIMIT, MANIFEST_LIMIT, Manifest
 from backends.identity import module_prefix
+
+_ATTEMPTS = 16  # writes of a head that an owner's own renewals and commits take turns to disturb; each is rare
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,27 @@ class Location:
         return self.prefix + "head"
 
     @property
+    def place(self) -> str:
+        """Names the head among those of all stores."""
+        return f"{self.store.uri} {self.head_key}"
+
+    @property
     def blobs(self) -> str:
         """Prefix of the blobs."""
         return self.prefix + "blobs/"
 
     def guard(self, head: Head) -> Guard:
-        """The fence that holds while this head is the module's."""
-        return Guard.unchanged(self.head_key, head.etag)
+        """The fence that holds while this head, or a renewal of it, is the module's."""
+
+        def holds(content: bytes, etag: str) -> bool:
+            if etag == head.etag:
+                return True
+            try:
+                return Head.from_json(content, etag).term == head.term
+            except CorruptData:
+                return False
+
+        return Guard(self.head_key, holds, limit=LIMIT)
 
     def read_head(self) -> Head | None:
         """The head, or None where there is none.
@@ -65,33 +82,69 @@ class Location:
         except BackendsError:
             return None
 
-    def write_head(self, head: Head, *, over: str | None) -> Head:
+    def write_head(self, head: Head, *, over: str | None, renewing: bool = False) -> Head:
         """Write a head in place of the one with etag `over`, or of none.
 
-        A write whose outcome is unknown (an error after it was applied) is settled by its nonce: where it did happen,
-        it is repeated under a condition until it is acknowledged, because only that makes it durable.
+        A write whose outcome is unknown (an error after it was applied) is settled by its term, or of a renewal by its
+        nonce: where it did happen, it is repeated under a condition until it is acknowledged, because only that makes
+        it durable.
 
         Args:
-            head: The new head; its nonce and etag are given here.
+            head: The new head; its nonce and etag are given here, and its term unless it renews.
             over: Etag of the head that it replaces; None to create one.
+            renewing: Keep the term: nothing but the lease differs from the head that it replaces.
 
         Returns:
-            The head as written.
+            The head as written; or a renewal of it that its owner has made since.
 
         Raises:
             PreconditionFailed: Another head is there; nothing was written.
             BackendsError: The store failed.
         """
-        head = replace(head, nonce=fresh_nonce())
-        data = head.to_json()
+        token = fresh_token()
+        head = replace(head, nonce=token, term=head.term if renewing else token)
         try:
-            etag = self.store.put(self.head_key, data, if_match=over, if_none_match=over is None)
+            etag = self.store.put(self.head_key, head.to_json(), if_match=over, if_none_match=over is None)
+            return replace(head, etag=etag)
         except BackendsError as error:  # whichever it is, an attempt before the last may have been applied
-            current = self.peek_head()
-            if current is None or current.nonce != head.nonce:
-                raise error from None
-            etag = self.store.put(self.head_key, data, if_match=current.etag)
-        return replace(head, etag=etag)
+            for _ in range(_ATTEMPTS):
+                current = self.peek_head()
+                if current is None or token != (current.nonce if renewing else current.term):
+                    break
+                try:
+                    etag = self.store.put(self.head_key, current.to_json(), if_match=current.etag)
+                except PreconditionFailed:
+                    continue  # it was renewed meanwhile
+                return replace(current, etag=etag)
+            raise error from None
+
+    def change_head(self, held: Head, change: Callable[[Head], Head], *, renewing: bool = False) -> Head:
+        """Replace a head, whatever its own owner has written over it since it was read.
+
+        Args:
+            held: The head as last read.
+            change: What becomes of it. Asked again with the head that is there, where that is another one by now; what
+                it raises ends the attempt.
+            renewing: As for `write_head`.
+
+        Returns:
+            The head as written.
+
+        Raises:
+            PreconditionFailed: The head is gone, or kept changing; nothing was written.
+            BackendsError: The store failed.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            head = change(held)
+            try:
+                return self.write_head(head, over=held.etag, renewing=renewing)
+            except PreconditionFailed:
+                current = self.read_head()
+                if current is None or attempt == _ATTEMPTS:
+                    raise
+                held = current
 
     def read_manifest(self, digest: str) -> Manifest:
         """Read and check a manifest.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from backends.blobstore import BlobStore
 from backends.cancellation import watching
-from backends.errors import BackendsError, CorruptData, HeadConflict, InvalidName, PreconditionFailed, Tombstoned
+from backends.errors import BackendsError, CorruptData, HeadConflict, InvalidName, Tombstoned
 from backends.hydration.dehydrate import Dehydrated, Dehydration
-from backends.hydration.erase import Erased, erase
-from backends.hydration.head import FORMAT, Head, valid_name
+from backends.hydration.erase import Erased, Erasure
+from backends.hydration.head import Head, valid_name
 from backends.hydration.hydrate import Hydrated, Hydration
+from backends.hydration.lease import LeaseObserver, lease_ms
 from backends.hydration.location import Location
+from backends.hydration.ownership import Ownership
 from backends.hydration.pool import WORKERS, TransferPool
 from backends.hydration.progress import Meter, Progress
 
@@ -29,6 +30,8 @@ class RemoteModule:
         store: The backend.
         module_id: The module's id.
         owner: Who this is: unique to a hub, stable over its restarts. Printable ASCII without spaces.
+        observer: What this process has seen of others' leases; one for all modules and stores. Without it this object
+            begins to look when it is made.
         workers: Threads for the work of each transfer; each holds at most one blob (16 MiB) in memory.
         pool: Threads to share with other transfers, of which each uses at most `workers`; a transfer without has its own.
 
@@ -37,12 +40,21 @@ class RemoteModule:
     """
 
     def __init__(
-        self, store: BlobStore, module_id: str, *, owner: str, workers: int = WORKERS, pool: TransferPool | None = None
+        self,
+        store: BlobStore,
+        module_id: str,
+        *,
+        owner: str,
+        observer: LeaseObserver | None = None,
+        workers: int = WORKERS,
+        pool: TransferPool | None = None,
     ) -> None:
         _check_name(owner, "owner")
         self.module_id = module_id
         self.owner = owner
         self._where = Location.of(store, module_id)
+        self._observer = observer or LeaseObserver()
+        self._ownership = Ownership(self._where, owner, self._observer)
         self._workers = workers
         self._pool = pool
 
@@ -55,52 +67,61 @@ class RemoteModule:
         """
         return self._where.read_head()
 
-    def claim(self, head: Head | None, kind: str) -> Head:
-        """Take the module: from now on only this owner can commit.
+    def claim(self, head: Head | None, kind: str, *, lease_s: float = 0.0) -> Head:
+        """Take the module: from now on only this owner can commit, by this very claim.
+
+        Always writes, also over this owner's own head: a new epoch and a new term, which fence off whatever an earlier
+        run of this owner may still have under way.
 
         Args:
             head: The head as read; None to create it.
             kind: The kind of a module that has no data yet; data keeps the kind it was committed with.
+            lease_s: For how many seconds no other owner may take it; 0 = one may at any time. Counted by its holder
+                from before this call.
 
         Returns:
-            The head to work with; the given one, without a write, when it is this owner's already.
+            The head to work with.
 
         Raises:
             Tombstoned: The module is being erased.
-            HeadConflict: Another owner was faster.
+            LeaseHeld: Another owner holds it, and this process has not yet seen that head for as long as its lease.
+            HeadConflict: Somebody was faster.
             InvalidName: Not a kind.
             BackendsError: The backend failed.
         """
         _check_name(kind, "kind")
-        if head is None:
-            fresh = Head(FORMAT, self.owner, 1, kind, None, None, tombstone=False, etag="")
-            return self._write(fresh, over=None)
-        if head.tombstone:
-            raise Tombstoned(f"{self.module_id} is being erased")
-        if head.owner == self.owner and (head.manifest is not None or head.kind == kind):
-            return head
-        kind = head.kind if head.manifest is not None else kind
-        return self._write(replace(head, owner=self.owner, epoch=head.epoch + 1, kind=kind), over=head.etag)
+        return self._ownership.claim(head, kind, lease_ms(lease_s))
 
-    def release(self, head: Head) -> bool:
-        """Take a claim back that never held data, so that nothing of it stays in the backend.
+    def renew(self, claim: str, *, lease_s: float) -> Head:
+        """Hold the module for longer; whatever is under way for it goes on undisturbed.
 
         Args:
-            head: The head as `claim` gave it.
+            claim: `Head.claim` as `claim` gave it.
+            lease_s: For how many seconds; counted by its holder from before this call.
 
         Returns:
-            Whether the head is gone; False where it holds data or is not the module's any more.
+            The head as it is now.
 
         Raises:
-            BackendsError: The backend failed; the claim may still stand, which costs nothing but its few bytes.
+            HeadConflict: The module is not held by this claim any more; nothing was written.
+            BackendsError: The backend failed; the lease may or may not be renewed.
         """
-        if head.manifest is not None or head.previous is not None or head.tombstone or head.owner != self.owner:
-            return False
-        try:
-            self._where.store.expunge(self._where.head_key, if_match=head.etag)
-        except PreconditionFailed:
-            return False
-        return True
+        return self._ownership.renew(claim, lease_ms(lease_s))
+
+    def release(self, head: Head) -> bool:
+        """Give the lease back. A claim that never held data goes altogether, so that nothing of it stays in the backend.
+
+        Args:
+            head: The head as `claim`, `renew` or `dehydrate` gave it.
+
+        Returns:
+            Whether the backend holds nothing by this claim any more but data; False where it is not the module's.
+
+        Raises:
+            BackendsError: The backend failed; the claim may still stand. It costs its few bytes, and that other owners
+                have to wait until its lease has run out.
+        """
+        return self._ownership.release(head)
 
     def hydrate(
         self,
@@ -159,7 +180,7 @@ class RemoteModule:
                 current = self._where.read_head()
             except BackendsError:
                 raise error from None
-            if current is None or current.etag != head.etag:
+            if current is None or current.term != head.term:
                 raise HeadConflict(f"{self.module_id} was changed while it was hydrated", current=current) from error
             raise
 
@@ -170,17 +191,20 @@ class RemoteModule:
         *,
         index: Path,
         keep_previous: bool = False,
+        release: bool = False,
         progress: Report | None = None,
         cancelled: threading.Event | None = None,
     ) -> Dehydrated:
         """Send a directory home and commit it, whole or not at all. The directory itself is only read.
 
         Args:
-            head: The head that the data grew from; it must be this owner's and still the module's.
+            head: The head that the data grew from, or a renewal of it; it must be this owner's and still the module's.
             source: The directory.
             index: The stat cache that `hydrate` or an earlier dehydration wrote; renewed by a commit.
             keep_previous: Keep the last clean manifest and its blobs (`Head.previous`) until the next clean
                 dehydration.
+            release: Give the lease back: with the commit, or where nothing had to be written by a write of its own. If
+                that one fails, the data is at home all the same, and the lease runs out.
             progress: Told how far it is, from any thread, never from two at once.
             cancelled: Set it to end the transfer; after the commit it only shortens the collection of garbage.
 
@@ -204,6 +228,7 @@ class RemoteModule:
                 source,
                 index=index,
                 keep_previous=keep_previous,
+                release=release,
                 meter=Meter(progress, cancelled),
                 pool=pool,
                 workers=self._workers,
@@ -211,6 +236,10 @@ class RemoteModule:
 
     def erase(self, *, progress: Report | None = None, cancelled: threading.Event | None = None) -> Erased:
         """Remove everything that the backend holds of the module, whoever owns it, and prove it by a listing.
+
+        Done at once, also where another owner holds the module by a lease: it can't commit any more. But where a store
+        checks a guard only before a write, one that it had under way may arrive later, so `erase_stragglers` is to be
+        called once `Erased.held_s` has passed.
 
         Args:
             progress: Told how far it is.
@@ -225,7 +254,23 @@ class RemoteModule:
             BackendsError: The backend failed; to be repeated.
         """
         with watching(cancelled):
-            return erase(self._where, self.owner, Meter(progress, cancelled))
+            return Erasure(self._where, self.owner, self._observer, Meter(progress, cancelled)).run()
+
+    def erase_stragglers(self, *, progress: Report | None = None, cancelled: threading.Event | None = None) -> Erased:
+        """Remove what arrived after an erasure, unless the module was made anew, whose owner collects it then.
+
+        Args:
+            progress: Told how far it is.
+            cancelled: Set it to stop; an erasure that has begun stays begun and has to be repeated.
+
+        Returns:
+            What was removed; all zeros, and nothing written, where there was nothing or the module was made anew.
+
+        Raises:
+            BackendsError: As `erase`; to be repeated, since the module may be a tombstone, which nobody can take.
+        """
+        with watching(cancelled):
+            return Erasure(self._where, self.owner, self._observer, Meter(progress, cancelled)).run(stragglers=True)
 
     @contextmanager
     def _threads(self) -> Generator[TransferPool]:
@@ -234,14 +279,6 @@ class RemoteModule:
             return
         with TransferPool(self._workers) as own:
             yield own
-
-    def _write(self, head: Head, *, over: str | None) -> Head:
-        try:
-            return self._where.write_head(head, over=over)
-        except PreconditionFailed as error:
-            raise HeadConflict(
-                f"{self.module_id} was taken by another owner meanwhile", current=self._where.peek_head()
-            ) from error
 
 
 def _check_name(name: str, what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from backends import BlobStore, Dehydrated, Head, Hydrated, RemoteModule, open_store
+from backends import BlobStore, Dehydrated, Head, Hydrated, LeaseObserver, RemoteModule, open_store
 from backends.hydration.location import Location
 from backends.hydration.manifest import Manifest
 
@@ -15,10 +15,17 @@ def listed(folder: Path) -> list[str]:
 
 
 class Rig:
-    def __init__(self, path: Path, store: BlobStore | None = None, *, owner: str = "one") -> None:
+    def __init__(
+        self,
+        path: Path,
+        store: BlobStore | None = None,
+        *,
+        owner: str = "one",
+        observer: LeaseObserver | None = None,
+    ) -> None:
         self.path = path
         self.store = store or open_store((path / "store").as_uri())
-        self.module = RemoteModule(self.store, "Tenant-1", owner=owner)
+        self.module = RemoteModule(self.store, "Tenant-1", owner=owner, observer=observer)
         self.scratch, self.index = path / "scratch", path / "index"
 
     def using(self, store: BlobStore) -> Rig:
@@ -26,7 +33,11 @@ class Rig:
         return Rig(self.path, store, owner=self.module.owner)
 
     def claimed(self) -> Head:
-        return self.module.claim(self.module.read_head(), "store")
+        """The head as this owner's: claimed, unless it is that already."""
+        head = self.module.read_head()
+        if head is not None and head.owner == self.module.owner and not head.tombstone:
+            return head
+        return self.module.claim(head, "store")
 
     def save(self, source: Path, *, keep_previous: bool = False) -> Dehydrated:
         return self.module.dehydrate(self.claimed(), source, index=self.index, keep_previous=keep_previous)

@@ -111,7 +111,8 @@ def test_claim_fails_anywhere(how: str) -> None:
             with contextlib.suppress(BackendUnavailable):
                 rig.using(store).claimed()
             head = rig.claimed()
-            assert (head.owner, head.epoch) == ("one", 1)
+            assert (head.owner, head.manifest, head.tombstone) == ("one", None, False)
+            assert rig.module.read_head() == head
             if not store.fired:
                 return
 

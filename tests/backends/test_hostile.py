@@ -243,6 +243,11 @@ BAD_HEADS = {
     "tombstone number": _head(tombstone=1),
     "no nonce": _head(nonce=""),
     "long nonce": _head(nonce="x" * 65),
+    "long term": _head(term="x" * 65),
+    "term number": _head(term=1),
+    "lease negative": _head(lease_ms=-1),
+    "lease for ever": _head(lease_ms=367 * 24 * 3600 * 1000),
+    "lease text": _head(lease_ms="1"),
     "too large": _head(nonce="x" * 70_000),
 }
 

@@ -24,16 +24,21 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_claim_creates_then_keeps(tmp_path: Path) -> None:
-    """The first claim creates the head in epoch 1; the owner's next claims write nothing."""
+def test_each_claim_writes(tmp_path: Path, source: Path) -> None:
+    """The first claim creates the head; the same owner's next is another epoch and term, and fences the first."""
     store = Counting(Rig(tmp_path).store)
     rig = Rig(tmp_path, store)
     head = rig.module.claim(None, "redis")
-    assert (head.owner, head.epoch, head.kind, head.manifest) == ("one", 1, "redis", None)
+    assert (head.owner, head.kind, head.manifest, head.lease_ms) == ("one", "redis", None, 0)
     assert rig.module.read_head() == head
     store.reset()
-    assert rig.module.claim(head, "redis") is head
-    assert store.calls == {}
+    again = rig.module.claim(head, "redis")
+    assert store.calls == {"put": 1}
+    assert again == replace(head, epoch=head.epoch + 1, etag=again.etag, nonce=again.nonce, term=again.term)
+    assert again.term not in {head.term, ""}
+    with pytest.raises(HeadConflict) as caught:
+        rig.module.dehydrate(head, source, index=rig.index)
+    assert caught.value.current == again
 
 
 def test_takeover_raises_the_epoch(tmp_path: Path, source: Path) -> None:
@@ -41,7 +46,7 @@ def test_takeover_raises_the_epoch(tmp_path: Path, source: Path) -> None:
     one, two = Rig(tmp_path), Rig(tmp_path, owner="two")
     old = one.save(source).head
     new = two.module.claim(old, "ignored")
-    assert (new.owner, new.epoch, new.kind, new.manifest) == ("two", 2, "store", old.manifest)
+    assert (new.owner, new.epoch, new.kind, new.manifest) == ("two", old.epoch + 1, "store", old.manifest)
     assert new.identity != old.identity
     with pytest.raises(HeadConflict) as caught:
         one.module.dehydrate(old, source, index=one.index)
@@ -79,7 +84,7 @@ def test_racing_claims(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(12) as pool:
         won = [head for head in pool.map(claim, range(12)) if head is not None]
-    assert [head.epoch for head in won] == [2]
+    assert [head.epoch for head in won] == [start.epoch + 1]
     assert Rig(tmp_path).module.read_head() == won[0]
 
 
@@ -166,15 +171,17 @@ def test_erased_while_sending(tmp_path: Path, source: Path) -> None:
 
 
 def test_reborn_module_is_another(tmp_path: Path, source: Path) -> None:
-    """After an erasure the same owner's new head, though equal in all that it says, fences the old one."""
+    """After an erasure the same owner's new head fences the old one, by its term even where all else is equal."""
     rig = Rig(tmp_path)
     old = rig.claimed()
     rig.module.erase()
     new = rig.claimed()
-    assert replace(new, etag="", nonce="") == replace(old, etag="", nonce="")
+    assert new.epoch > old.epoch
+    same = replace(new, epoch=old.epoch, etag="", nonce=old.nonce)
+    rig.store.put("_tenant-1/head", same.to_json(), if_match=new.etag)
     with pytest.raises(HeadConflict):
         rig.module.dehydrate(old, source, index=rig.index)
-    assert rig.module.read_head() == new
+    assert rig.module.read_head() == replace(same, etag=rig.store.get("_tenant-1/head")[1])
 
 
 def test_tombstones_refuse(tmp_path: Path, source: Path) -> None:

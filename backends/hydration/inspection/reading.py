@@ -76,5 +76,5 @@ def unmoved(where: Location, head: Head) -> None:
         BackendsError: The store failed.
     """
     current = where.read_head()
-    if current is None or current.etag != head.etag:
+    if current is None or current.term != head.term:
         raise Moved

@@ -98,8 +98,8 @@ def warning(summary: ModuleSummary) -> str:
     if summary.problem:
         lines.append(f"  {summary.problem}")
     if summary.head is not None and not summary.head.tombstone:
-        lines.append(f"  Owner: {summary.head.owner} (epoch {summary.head.epoch}). If that hub runs, it loses the")
-        lines.append("  module, with what it has not sent home.")
+        lines.append(f"  Owner: {summary.head.owner} (epoch {summary.head.epoch}).")
+        lines.append("  If that hub runs, it loses the module, with what it has not sent home.")
     return "\n".join(lines)
 
 

@@ -93,6 +93,7 @@ def _module(summary: ModuleSummary) -> dict[str, Any]:
         "kind": None if head is None else head.kind,
         "owner": None if head is None else head.owner,
         "epoch": None if head is None else head.epoch,
+        "lease_ms": None if head is None else head.lease_ms,
         "tombstone": head is not None and head.tombstone,
         "manifest": None if head is None else head.manifest,
         "previous": None if head is None else head.previous,

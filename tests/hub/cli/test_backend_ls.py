@@ -63,14 +63,15 @@ def test_a_name_in_json_is_lossless(name: bytes) -> None:
 def test_modules_are_listed(rig: BackendRig, capsys: pytest.CaptureFixture[str]) -> None:
     """Each module is a line with what its head and manifest say; what is no module's is only mentioned."""
     rig.save("alpha", {"a": b"12345", "b": b"1"})
-    RemoteModule(rig.store, "Beta", owner="hub-2").claim(None, "redis")
+    claimed = RemoteModule(rig.store, "Beta", owner="hub-2").claim(None, "redis")
     rig.store.put("strange\x1b[2J/x", b"1")
     assert main(["backend", "ls", "--backend", rig.uri]) == 0
     captured = capsys.readouterr()
     header, beta, alpha = captured.out.splitlines()
     assert header.split() == ["MODULE", "STATE", "KIND", "OWNER", "EPOCH", "FILES", "DATA", "STORED"]
-    assert beta.split()[:6] == ["Beta", "empty", "redis", "hub-2", "1", "-"]
-    assert alpha.split()[:8] == ["alpha", "committed", "store", "hub-1", "1", "2", "6", "B"]
+    assert beta.split()[:6] == ["Beta", "empty", "redis", "hub-2", str(claimed.epoch), "-"]
+    assert alpha.split()[:4] == ["alpha", "committed", "store", "hub-1"]
+    assert alpha.split()[5:8] == ["2", "6", "B"]
     assert captured.err == "1 more name is no module's; --all lists them\n"
     assert main(["backend", "ls", "--all", "--backend", rig.uri]) == 0
     assert "strange\\x1b[2J  no module" in capsys.readouterr().out
@@ -79,6 +80,8 @@ def test_modules_are_listed(rig: BackendRig, capsys: pytest.CaptureFixture[str])
 def test_modules_in_json(rig: BackendRig, capsys: pytest.CaptureFixture[str]) -> None:
     """`--json` has the same with exact numbers, and damage as a problem."""
     tree = rig.save("alpha", {"a": b"12345"})
+    hub = RemoteModule(rig.store, "alpha", owner="hub-1")
+    held = hub.claim(hub.read_head(), "store", lease_s=2.5)
     rig.save("torn", {"a": b"1"})
     (rig.root / "torn/head").write_bytes(b"{}")
     assert main(["backend", "ls", "--json", "--backend", rig.uri]) == 0
@@ -89,7 +92,8 @@ def test_modules_in_json(rig: BackendRig, capsys: pytest.CaptureFixture[str]) ->
         "state": "committed",
         "kind": "store",
         "owner": "hub-1",
-        "epoch": 1,
+        "epoch": held.epoch,
+        "lease_ms": 2500,
         "tombstone": False,
         "manifest": tree.digest,
         "previous": None,
