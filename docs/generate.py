@@ -308,8 +308,12 @@ def _resolutions() -> str:
             f"{code(r.state)}{'' if r.keep_data else ', local data deleted'} ({r.reason.replace('_', ' ')})"
             for r in found
         ]
-        rows.append((code(state), *described) if found[0] != found[1] else (code(state), described[0], "the same"))
-    return table(("found in", "clean", "dirty"), rows)
+        record = ModuleRecord("m", state=state)
+        serving = policy.resolve(record, serving=True)
+        adopted = f"{code(serving.state)} ({serving.reason})" if policy.may_be_adopted(record) else "ended first"
+        columns = described if found[0] != found[1] else (described[0], "the same")
+        rows.append((code(state), *columns, adopted))
+    return table(("found in", "clean", "dirty", "process still serves"), rows)
 
 
 def _keys(*names: str) -> str:

@@ -71,7 +71,7 @@ class HubConfig:
     idle_timeout: float | None = _option(None, "Seconds without activity until it is sent home.", minimum=0)
     hibernated_timeout: float | None = _option(None, "Seconds in hibernation until it is sent home.", minimum=0)
     on_exit: str = _option(
-        "hibernate", "What happens to modules when the hub ends.", choices=("hibernate", "deprovision")
+        "hibernate", "What happens to modules when the hub ends.", choices=("hibernate", "deprovision", "leave")
     )
     restart_limit: int = _option(5, "Recoveries of a module at the most within `restart_period`.", minimum=0)
     restart_period: float = _option(60.0, "Window of the restart budget, seconds.", minimum=0)

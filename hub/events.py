@@ -61,6 +61,7 @@ VOCABULARY: Mapping[str, EventSpec] = {
     ),
     "operation.failed": EventSpec(_W, ("operation", "error", "error_type", "duration_ms"), "An operation failed."),
     "instance.started": EventSpec(_I, ("pid", "port", "duration_ms"), "A process became ready."),
+    "instance.adopted": EventSpec(_I, ("pid", "port"), "A process that an earlier hub left still serves; it goes on."),
     "instance.stopped": EventSpec(_I, ("pid", "exit_status", "clean", "duration_ms"), "A process was stopped."),
     "instance.limits_unenforced": EventSpec(
         _W, ("limits",), "A process runs without these limits of its kind: the hub may make no cgroups for them."

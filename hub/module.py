@@ -274,7 +274,7 @@ class Module(Actor):
         if sends_home and entry.record.pending is not Pending.OBLITERATE:
             if isinstance(decide(entry.record.condition, Request.DEPROVISION), Begin):
                 await self._operate(Request.DEPROVISION, new_op_id(), lambda w: operations.deprovision(w, "hub_ends"))
-        elif entry.record.state is State.PROVISIONED:
+        elif entry.record.state is State.PROVISIONED and self._services.config.on_exit != "leave":
             effect: _Effect = lambda w: operations.hibernate(w, force=True, reason="hub_ends")  # noqa: E731 - beside its twin above
             await self._operate(Request.HIBERNATE, new_op_id(), effect)
 

@@ -182,17 +182,34 @@ _RESOLUTIONS: dict[tuple[State, bool], Resolution] = {
     (State.OBLITERATING, False): Resolution(State.CRASHED, keep_data=True, reason="obliteration_pending"),
     (State.OBLITERATING, True): Resolution(State.CRASHED, keep_data=True, reason="obliteration_pending"),
 }
+# For the states in which a process that an earlier hub left, and that still serves, is adopted. In any other state an
+# operation was at work on it, and nobody knows how far: it is ended, and the table above holds.
+_ADOPTIONS: dict[State, Resolution] = {
+    State.PROVISIONED: Resolution(State.PROVISIONED, keep_data=True, reason="adopted"),
+}
 
 
-def resolve(record: ModuleRecord) -> Resolution:
-    """Decide what an interrupted module becomes, now that no process of it runs.
+def may_be_adopted(record: ModuleRecord) -> bool:
+    """Decide whether a module's process is adopted if it still serves.
 
     Args:
         record: the module as last journalled.
+    """
+    return record.state in _ADOPTIONS and record.pending is not Pending.OBLITERATE
+
+
+def resolve(record: ModuleRecord, *, serving: bool = False) -> Resolution:
+    """Decide what an interrupted module becomes.
+
+    Args:
+        record: the module as last journalled.
+        serving: its process runs and still serves; else no process of it runs.
 
     Returns:
         The resolution; it leads to a stable state for every state.
     """
     if record.pending is Pending.OBLITERATE:
         return Resolution(State.CRASHED, keep_data=True, reason="obliteration_pending")
+    if serving and record.state in _ADOPTIONS:
+        return _ADOPTIONS[record.state]
     return _RESOLUTIONS[record.state, record.dirty]

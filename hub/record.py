@@ -22,6 +22,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         port: port of the process, kept while it sleeps so that it wakes on the same one.
         pid: process id of the leader while one runs.
         started_ticks: its start time in clock ticks since boot: another process of the same id has another.
+        boot_id: the boot of the machine that both are of.
         restarts: recoveries begun since the module was provisioned.
         last_error: the last failure, for people.
         since: wall clock time of the last change of state, seconds since the epoch.
@@ -39,6 +40,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     port: int | None = None
     pid: int | None = None
     started_ticks: int | None = None
+    boot_id: str = ""
     restarts: int = 0
     last_error: str | None = None
     since: float = 0.0

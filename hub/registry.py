@@ -26,7 +26,7 @@ from hub.messages import (
     Touch,
 )
 from hub.module import REQUESTS, Module
-from hub.orders import BeginClosing, KillHung, Release, Supervise, cell_name
+from hub.orders import BeginClosing, ChildExited, KillHung, Release, Supervise, cell_name
 from hub.services import Services
 
 
@@ -41,6 +41,14 @@ class Registry(Actor):
         self._services = services
         self._watchdog = watchdog
         self._supervision = supervision
+
+    def on_start(self) -> None:
+        """Give every module whose process was adopted its cell, which is told of its end."""
+        for entry in self._services.directory.provisioned():
+            if entry.instance is not None:
+                cell = self._cell(entry.record.module_id)
+                if not entry.instance.alive:  # since when there was no cell to tell
+                    cell.tell(ChildExited(entry.epoch))
 
     def on_receive(self, message: Any) -> Any:
         """Answer what needs no module, forward the rest to the module's cell."""

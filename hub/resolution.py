@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -12,18 +12,21 @@ from hub.record import ModuleRecord
 from hub.services import Services
 
 
-def resolved(record: ModuleRecord, now: float) -> ModuleRecord:
-    """Return an interrupted module as it is once nothing of it runs any more.
+def resolved(record: ModuleRecord, now: float, *, serving: bool = False) -> ModuleRecord:
+    """Return an interrupted module as it is at rest.
 
     Args:
         record: the module as last journalled.
         now: wall clock time, seconds since the epoch.
+        serving: its process was adopted; else nothing of it runs any more.
 
     Returns:
         The module in a stable state; the very same record where nothing changes.
     """
-    resolution = resolve(record)
-    changes: dict[str, object] = {"op_id": "", "pid": None, "started_ticks": None, "state": resolution.state}
+    resolution = resolve(record, serving=serving)
+    changes: dict[str, object] = {"op_id": "", "state": resolution.state}
+    if resolution.state is not State.PROVISIONED:
+        changes |= {"pid": None, "started_ticks": None, "boot_id": ""}
     if resolution.state is not record.state:
         changes["since"] = now
     if not resolution.keep_data:
@@ -32,18 +35,21 @@ def resolved(record: ModuleRecord, now: float) -> ModuleRecord:
     return record if after == record else after
 
 
-async def resolve_modules(services: Services, records: Iterable[ModuleRecord]) -> None:
-    """Resolve modules of which no process runs: their directories, the journal, what is shown.
+async def resolve_modules(
+    services: Services, records: Iterable[ModuleRecord], adopted: Collection[str] = frozenset()
+) -> None:
+    """Resolve modules: their directories, the journal, what is shown.
 
     Args:
         services: the hub's parts.
         records: the modules as last journalled.
+        adopted: ids of those whose processes serve on; of the others none runs.
     """
     now = services.wall_clock()
     changed: list[tuple[ModuleRecord, ModuleRecord]] = []
     gone: list[str] = []
     for before in records:
-        after = resolved(before, now)
+        after = resolved(before, now, serving=before.module_id in adopted)
         if not after.tracked and before.state is not State.UNPROVISIONED:
             gone.append(before.module_id)
         if after is before:

@@ -24,15 +24,16 @@ from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
 from hub.events import Event, EventBus
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
-from hub.instance.process import MARKER, kill_marked
 from hub.journal import Journal
 from hub.layout import Layout
+from hub.lifecycle import State
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
 from hub.plugins import Plugin, load_plugins
 from hub.registry import Registry
 from hub.resolution import resolve_modules
 from hub.services import Services
+from hub.survivors import leave, sweep, take_over
 from hub.transfers import Transfers
 from hub.watchdog import BackendWatch, IdleSweep, Liveness, Observed, StallWatch, Unavailable, Watchdog
 from hub.workers import Workers, finish
@@ -141,12 +142,15 @@ class Runtime:
             bus=self._bus,
             workers=workers,
             transfers=transfers,
-            runner=LocalRunner(journal.hub_id, ports, workers, layout.root),
+            runner=LocalRunner(journal.hub_id, ports, workers, layout.root, outlive=config.on_exit == "leave"),
             starts=anyio.CapacityLimiter(config.max_starts),
             clock=loop.time,
         )
-        await self._sweep_processes(services)
-        await resolve_modules(services, records)
+        # What is then still an instance runs on: a start that failed has ended no server, nor does `leave`.
+        self._stack.callback(leave, services)
+        adopted = await take_over(services, records)
+        await sweep(services)
+        await resolve_modules(services, records, adopted)
         for entry in directory.tracked():
             # Idle times go on over a restart of the hub.
             entry.active_at -= max(0.0, services.wall_clock() - entry.record.since)
@@ -198,9 +202,10 @@ class Runtime:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ModhubError | pykka.ActorDeadError):
                 _log.error("a module did not come to rest", exc_info=outcome)
-        # What is left has a defect, or a process that would not go: nothing outlives the hub.
+        # What is left has a defect, or a process that would not go: nothing else outlives the hub.
+        leaves = self._config.on_exit == "leave"
         for entry in list(self._services.directory.tracked()):
-            if entry.instance is not None:
+            if entry.instance is not None and not (leaves and entry.record.state is State.PROVISIONED):
                 try:
                     await entry.instance.kill()
                 except StopFailed:
@@ -208,15 +213,9 @@ class Runtime:
                 entry.instance = None
         # And what left its process group: a daemon that a server started, and that no signal to the group reaches.
         try:
-            await self._sweep_processes(self._services)
+            await sweep(self._services)
         except StopFailed:
             _log.exception("processes of modules do not end")
-
-    async def _sweep_processes(self, services: Services) -> None:
-        for pid, command in await services.workers.run(
-            kill_marked, MARKER, services.journal.hub_id, services.layout.logs
-        ):
-            self._bus.publish("hub.orphan_killed", pid=pid, command=command)
 
     def _report_stall(self, stalled_s: float, stack: str) -> None:
         self._bus.publish_from_thread("hub.loop_stalled", stalled_ms=round(stalled_s * 1000), stack=stack)

@@ -64,6 +64,28 @@ def find_places(root: Path = Path("/proc/self"), *, turn_on: bool) -> dict[str, 
     return places
 
 
+def joined(pid: int, prefix: str) -> list[Path]:
+    """Return the cgroups of some name that a process is in.
+
+    Args:
+        pid: the process.
+        prefix: what their names begin with.
+    """
+    try:
+        groups = dict(_own_groups(Path(f"/proc/{pid}/cgroup").read_text()))
+        mounts = list(_mounts(Path("/proc/self/mountinfo").read_text()))
+    except OSError:
+        return []
+    found: list[Path] = []
+    for point, mounted, kind, options in mounts:
+        for controller in {""} if kind == "cgroup2" else options & groups.keys():
+            path = groups.get(controller, "")
+            directory = _below(point, mounted, path) if Path(path).name.startswith(prefix) else None
+            if directory is not None and directory not in found and directory.is_dir():
+                found.append(directory)
+    return found
+
+
 def write(path: Path, text: str) -> None:
     """Write one of the kernel's files.
 
@@ -79,7 +101,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _own_groups(text: str) -> Iterator[tuple[str, str]]:
-    """Yield controller and path of this process's cgroups; version 2 has the controller ``."""
+    """Yield controller and path of a process's cgroups; version 2 has the controller ``."""
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):

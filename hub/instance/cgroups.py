@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.errors import StopFailed
-from hub.instance.cgroup_places import Place, find_places, write
+from hub.instance.cgroup_places import Place, find_places, joined, write
 from hub.instance.limits import Limits
 
 _PERIOD_US = 100_000
@@ -29,7 +29,7 @@ class Cgroup:
 
     Attributes:
         directories: what a process has to join.
-        enforced: the controllers that were had.
+        enforced: the controllers that were had; of an adopted one they are not known any more.
     """
 
     directories: tuple[Path, ...]
@@ -74,6 +74,7 @@ class Cgroups:
     def __init__(self, hub_id: str) -> None:
         self._prefix = f"modhub-{hub_id}-"
         self._places: Mapping[str, Place] | None = None
+        self._adopted: set[Path] = set()
         self._lock = threading.Lock()
 
     def make(self, name: str, limits: Limits) -> Cgroup:
@@ -108,6 +109,20 @@ class Cgroups:
                 made.append(directory)
         return Cgroup(tuple(made), frozenset(enforced))
 
+    def adopt(self, pid: int) -> Cgroup:
+        """Find the cgroup that an earlier run of the hub made for a process, which is no leftover from now on.
+
+        Args:
+            pid: the process.
+
+        Returns:
+            The cgroup; it has no directories where none was made.
+        """
+        found = joined(pid, self._prefix)
+        with self._lock:
+            self._adopted.update(found)
+        return Cgroup(tuple(found), frozenset())
+
     def end(self, name: str) -> None:
         """End what `make` may have made of this name, also if whoever asked for it never got it.
 
@@ -121,6 +136,8 @@ class Cgroups:
         """End what a killed hub left, also processes that nothing else shows to be its own: the name says it."""
         for place in set(places.values()):
             for path in place.directory.glob(self._prefix + "*"):
+                if path in self._adopted:
+                    continue
                 with suppress(StopFailed):  # none of its own modules is in it: they get cgroups of other names
                     Cgroup((path,), frozenset()).end()
 

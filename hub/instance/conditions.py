@@ -70,3 +70,22 @@ def arrange(spec: InstanceSpec, root: Path, cgroups: Cgroups) -> Conditions:
     cgroup = cgroups.make(cgroup_name(spec), limits)
     confinement = Confinement(account, limits.rlimits, cgroup.directories)
     return Conditions(confinement, cgroup, wanted - cgroup.enforced)
+
+
+def find_again(spec: InstanceSpec, pid: int, cgroups: Cgroups) -> Conditions:
+    """Find out under what conditions an instance of an earlier hub runs, for what will be run beside it. Blocks.
+
+    Args:
+        spec: the instance.
+        pid: its process.
+        cgroups: where its cgroup was made.
+
+    Returns:
+        The conditions; the caller ends the cgroup.
+
+    Raises:
+        StartFailed: its user is gone.
+    """
+    cgroup = cgroups.adopt(pid)
+    rlimits = parse_limits(spec.kind.limits).rlimits
+    return Conditions(Confinement(account_of(spec.kind.user), rlimits, cgroup.directories), cgroup)

@@ -36,18 +36,20 @@ class Confinement:
 UNCONFINED = Confinement()
 
 
-def wrap(command: Sequence[str], confinement: Confinement) -> list[str]:
+def wrap(command: Sequence[str], confinement: Confinement, *, outlives: bool = False) -> list[str]:
     """Return the command line that runs a command confined, and has the kernel kill it when its parent thread ends.
 
     Args:
         command: program and arguments.
         confinement: under what conditions.
+        outlives: it is not killed with its parent thread.
 
     Raises:
         StartFailed: a tool is missing.
     """
     # The parent-death signal is lost when a process changes its user: setpriv sets it after that.
-    wrapped = [_tool("setpriv"), "--pdeathsig", "KILL", *_as_user(confinement.account), "--", *command]
+    privileges = [*([] if outlives else ["--pdeathsig", "KILL"]), *_as_user(confinement.account)]
+    wrapped = [_tool("setpriv"), *privileges, "--", *command] if privileges else list(command)
     if confinement.rlimits:  # as root still, who may raise them too
         wrapped = [_tool("prlimit"), *confinement.rlimits, *wrapped]
     if confinement.cgroups:

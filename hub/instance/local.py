@@ -7,30 +7,31 @@ import functools
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-import anyio
-
 from hub.errors import StartFailed
-from hub.instance import first_data, output, procfs
+from hub.instance import output, procfs
+from hub.instance.adopted import adopt_process
 from hub.instance.conditions import Conditions
 from hub.instance.ending import EXITED, describe_exit, reason_of
+from hub.instance.initialisation import Initialisation
 from hub.instance.kind import render
+from hub.instance.leftovers import kill_marked
 from hub.instance.ports import LOOPBACK, is_free
-from hub.instance.probe import http_request, make_probe, tcp_answers
-from hub.instance.process import DATA_MARKER, Process, child_environment, kill_marked, spawn
+from hub.instance.probe import http_request, make_probe
+from hub.instance.process import DATA_MARKER, Process, child_environment, spawn
+from hub.instance.procfs import ProcessIdentity
 from hub.instance.protocol import InstanceSpec, Stopped
+from hub.instance.serving import Serving
 from hub.instance.shared_memory import remove_segments
+from hub.instance.watched import RunningProcess
 from hub.workers import Workers
 
-_FIRST_POLL_S = 0.0005
-_LAST_POLL_S = 0.05
 _ERROR_LINES = 20
 
 
 class LocalInstance:
-    """An instance that runs as a process of this machine. `launch` comes first, once."""
+    """An instance that runs as a process of this machine. `launch` or `adopt` comes first, once."""
 
     def __init__(self, spec: InstanceSpec, port: int, hub_id: str, workers: Workers, conditions: Conditions) -> None:
         self._spec = spec
@@ -38,36 +39,69 @@ class LocalInstance:
         self._workers = workers
         self._conditions = conditions
         self._log_offset = output.size(spec.log)
-        self._process: Process
+        self._process: RunningProcess
         self._started_at = time.time()
+        self._out_of_memory_before = False
         self._killed = False
         self._reason = EXITED
         self.epoch = spec.epoch
         self.host = LOOPBACK
         self.port = port
 
-    def launch(self, on_exit: Callable[[], None]) -> None:
+    def launch(self, on_exit: Callable[[], None], *, outlives: bool) -> None:
         """Start the process.
 
         Args:
             on_exit: called once on the loop when it has ended.
+            outlives: it runs on when the hub ends or is killed.
 
         Raises:
             StartFailed: the program does not exist or can't be run.
         """
+        self._process = self._spawn(self._spec.kind.command, self._and_say_why(on_exit), outlives=outlives)
 
+    def adopt(self, identity: ProcessIdentity, on_exit: Callable[[], None]) -> bool:
+        """Take over the process that an earlier hub left running.
+
+        Args:
+            identity: the process.
+            on_exit: called once on the loop when it has ended.
+
+        Returns:
+            Whether it runs; else there is nothing to take over.
+
+        Raises:
+            OSError: it can't be watched: no descriptor is left, for instance.
+        """
+        process = adopt_process(identity, self._and_say_why(on_exit))
+        if process is None:
+            return False
+        self._process = process
+        self._started_at = identity.started_at()
+        self._log_offset = 0
+        self._out_of_memory_before = self._conditions.out_of_memory()
+        return True
+
+    def _and_say_why(self, on_exit: Callable[[], None]) -> Callable[[], None]:
         def exited() -> None:
             self._reason = reason_of(
                 self.exit_status,
                 self._spec.kind.limits,
-                out_of_memory=self._conditions.out_of_memory(),
+                out_of_memory=self._conditions.out_of_memory() and not self._out_of_memory_before,
                 ours=self._killed,
             )
             on_exit()
 
-        self._process = self._spawn(self._spec.kind.command, exited)
+        return exited
 
-    def _spawn(self, command: Sequence[str], on_exit: Callable[[], None], data_dir: Path | None = None) -> Process:
+    def _spawn(
+        self,
+        command: Sequence[str],
+        on_exit: Callable[[], None],
+        data_dir: Path | None = None,
+        *,
+        outlives: bool = False,
+    ) -> Process:
         """Start a program; `data_dir` is another than the module's own while its first data is made."""
         spec, directory = self._spec, data_dir or self._spec.data_dir
         fill = functools.partial(render, port=self.port, data_dir=str(directory), module_id=spec.module_id)
@@ -80,6 +114,7 @@ class LocalInstance:
             log=spec.log,
             on_exit=on_exit,
             confinement=self._conditions.confinement,
+            outlives=outlives,
         )
 
     async def make_first_data(self) -> None:
@@ -88,38 +123,17 @@ class LocalInstance:
         Raises:
             StartFailed: it failed, or took longer than its `init_timeout`; the data directory is still empty.
         """
-        spec = self._spec
-        command, run = spec.kind.init, self._workers.run
-        if command is None or not await run(first_data.is_wanted, spec.data_dir):
-            return
-        try:
-            directory = await run(first_data.begin, spec.data_dir, self._conditions.confinement.account)
-            await self._run_init(command, directory)
-            await run(first_data.finish, spec.data_dir)
-        except BaseException:
-            with anyio.CancelScope(shield=True), suppress(OSError):  # then the next attempt deletes it
-                await run(first_data.discard, spec.data_dir)
-            raise
-        # What it said must not make the server ready.
-        self._log_offset = output.size(spec.log)
-
-    async def _run_init(self, command: Sequence[str], directory: Path) -> None:
-        process = self._spawn(command, lambda: None, directory)
-        try:
-            async with asyncio.timeout(self._spec.kind.init_timeout):
-                await process.exited.wait()
-        except TimeoutError:
-            raise self._init_failed(f"was not done within {self._spec.kind.init_timeout:g} s") from None
-        finally:
-            with anyio.CancelScope(shield=True):
-                await process.kill()
-                await self._sweep()
-        if process.exit_status != 0:
-            raise self._init_failed(f"ended with {describe_exit(process.exit_status)}")
-
-    def _init_failed(self, what: str) -> StartFailed:
-        hint = self._conditions.explain(self._spec.data_dir)
-        return StartFailed(f"init of kind {self._spec.kind.name!r} {what}", hint=hint, output=self.last_output())
+        initialisation = Initialisation(
+            self._spec,
+            self._conditions,
+            self._workers,
+            spawn=lambda command, directory: self._spawn(command, lambda: None, directory),
+            sweep=self._sweep,
+            last_output=self.last_output,
+        )
+        if await initialisation.run():
+            # What it said must not make the server ready.
+            self._log_offset = output.size(self._spec.log)
 
     @property
     def pid(self) -> int:
@@ -132,13 +146,18 @@ class LocalInstance:
         return self._process.started_ticks
 
     @property
+    def boot_id(self) -> str:
+        """The boot that `started_ticks` count from."""
+        return procfs.boot_id()
+
+    @property
     def alive(self) -> bool:
         """Whether the process has not ended."""
-        return self._process.exit_status is None
+        return not self._process.exited.is_set()
 
     @property
     def exit_status(self) -> int | None:
-        """Exit code, or minus the signal; `None` while it runs."""
+        """Exit code, or minus the signal; `None` while it runs, or where nobody can tell."""
         return self._process.exit_status
 
     @property
@@ -167,29 +186,23 @@ class LocalInstance:
             StartFailed: it ended, or did not get there in its `start_timeout`.
         """
         kind = self._spec.kind
-        probe = make_probe(kind.ready, port=self.port, log=self._spec.log, log_offset=self._log_offset)
-        started = time.monotonic()
         try:
-            async with asyncio.timeout(kind.start_timeout):
-                ours = False
-                # First whose port it is, then whether it answers: most servers listen long before they serve, so the
-                # look at whose it is costs the start nothing.
-                while (
-                    not (ours := ours or (await tcp_answers(self.port) and await self._is_ours())) or not await probe()
-                ):
-                    # Never later than a twentieth of what the start took anyway.
-                    poll = min(max(_FIRST_POLL_S, (time.monotonic() - started) / 20), _LAST_POLL_S)
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(poll):
-                            await self._process.exited.wait()
-                            break
+            await Serving(self._process, self._spec, self.port, self._workers).wait_ready(self._log_offset)
         except TimeoutError:
             raise self._start_failed(f"was not ready ({kind.ready}) within {kind.start_timeout:g} s") from None
         if not self.alive:
             raise self._start_failed(f"ended with {self.describe_exit()} before it was ready")
 
-    async def _is_ours(self) -> bool:
-        return await self._workers.run(procfs.listener_in_group, self.port, self.pid)
+    async def still_serves(self, timeout_s: float) -> bool:
+        """Tell whether an adopted process, and no other, still answers on its port.
+
+        Args:
+            timeout_s: seconds that it gets to answer its probe.
+
+        Raises:
+            OSError: it could not be asked.
+        """
+        return await Serving(self._process, self._spec, self.port, self._workers).still(timeout_s)
 
     def _start_failed(self, what: str) -> StartFailed:
         hint = self._conditions.explain(self._spec.data_dir)
@@ -245,6 +258,14 @@ class LocalInstance:
             return Stopped(clean=False, exit_status=self.exit_status)
         await self.kill()  # what it had started and left behind
         return Stopped(clean=True, exit_status=self.exit_status)
+
+    def resume(self) -> None:
+        """Let it go on if it is stopped (SIGSTOP): until then it takes no signal but SIGKILL."""
+        self._process.send(signal.SIGCONT)
+
+    def leave(self) -> None:
+        """Watch it no longer, and let it run on."""
+        self._process.leave()
 
     async def kill(self) -> None:
         """End it at once, with all that it started, in its process group or not: nothing may still write its data."""

@@ -95,6 +95,20 @@ class PortAllocator:
             hint="widen `ports`, or hibernate modules that nobody uses",
         )
 
+    def reserve(self, port: int) -> bool:
+        """Note a port that a running instance has already, within the range or not.
+
+        Args:
+            port: the port; give it back with `release`.
+
+        Returns:
+            Whether nobody else holds it.
+        """
+        if port in self._held:
+            return False
+        self._held.add(port)
+        return True
+
     def release(self, port: int) -> None:
         """Take back a port."""
         self._held.discard(port)

@@ -6,7 +6,9 @@ does not walk every descriptor of the machine.
 
 from __future__ import annotations
 
+import functools
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,32 @@ class ProcessStat:
     started_ticks: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process that no other can be taken for, not even after its id was given away anew.
+
+    Attributes:
+        pid: its process id.
+        started_ticks: its start time in clock ticks since boot.
+        boot_id: the boot that both are of; empty where it is not known.
+    """
+
+    pid: int
+    started_ticks: int
+    boot_id: str
+
+    def find(self) -> ProcessStat | None:
+        """Return the process as it is now; `None` where it is not there any more, or another one has its id."""
+        stat = read_stat(self.pid) if self.boot_id == boot_id() else None
+        return stat if stat is not None and stat.started_ticks == self.started_ticks else None
+
+    def started_at(self) -> float:
+        """Return its start as wall clock time, seconds since the epoch, by the clock as it is set now."""
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return booted + self.started_ticks / os.sysconf("SC_CLK_TCK")
+
+
+@functools.cache
 def boot_id() -> str:
     """Return the id of this boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -54,32 +82,33 @@ def group_members(group: int) -> list[int]:
     return [s.pid for s in map(read_stat, pids()) if s is not None and s.group == group and s.state != "Z"]
 
 
+def environment_of(pid: int) -> frozenset[bytes]:
+    """Return what a process was started with as its environment, as `NAME=value`; empty where that can't be read."""
+    try:
+        return frozenset(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    except OSError:
+        return frozenset()
+
+
 def environ_has(pid: int, variable: bytes) -> bool:
     """Tell whether a process was started with `NAME=value` in its environment; `False` where that can't be read."""
-    try:
-        return variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    return variable in environment_of(pid)
 
 
-def writes_to(pid: int, path: str) -> bool:
-    """Tell whether a process's standard output or error is a file, or a file somewhere below a directory.
+def outputs_of(pid: int) -> frozenset[str]:
+    """Return the files that are a process's standard output and error, those too that were deleted.
 
     Only these two are looked at: to read all descriptors of all processes would take long, and somebody who reads a log
     has it open as well.
-
-    Args:
-        pid: the process.
-        path: the file or directory, without links in it.
     """
+    found: set[str] = set()
     for descriptor in (1, 2):
         try:
             target = os.readlink(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH115 - a Path takes longer to make than to read
         except OSError:
             continue
-        if target.removesuffix(" (deleted)") == path or target.startswith(path + "/"):
-            return True
-    return False
+        found.add(target.removesuffix(" (deleted)"))
+    return frozenset(found)
 
 
 def command_of(pid: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.instance.kind import Kind
+from hub.instance.procfs import ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Stopped:
 
     Attributes:
         clean: it ended by itself on its stop signal, within its time.
-        exit_status: exit code, or minus the signal; `None` if it still runs.
+        exit_status: exit code, or minus the signal; `None` if it still runs, or nobody can tell.
     """
 
     clean: bool
@@ -73,13 +74,18 @@ class Instance(Protocol):
         ...
 
     @property
+    def boot_id(self) -> str:
+        """The boot that `started_ticks` count from."""
+        ...
+
+    @property
     def alive(self) -> bool:
         """Whether it has not ended."""
         ...
 
     @property
     def exit_status(self) -> int | None:
-        """Exit code, or minus the signal; `None` while it runs."""
+        """Exit code, or minus the signal; `None` while it runs, or where nobody can tell: it was adopted."""
         ...
 
     @property
@@ -116,12 +122,16 @@ class Instance(Protocol):
         """End it at once, with all that it started."""
         ...
 
+    def leave(self) -> None:
+        """Watch it no longer, and let it run on for a later hub to adopt."""
+        ...
+
 
 OnExit = Callable[[Instance], None]
 
 
 class InstanceRunner(Protocol):
-    """Starts instances. The hub knows no other way to them."""
+    """Starts instances, and takes over those of an earlier hub. The hub knows no other way to them."""
 
     async def start(self, spec: InstanceSpec, on_exit: OnExit) -> Instance:
         """Start an instance and wait until it is ready.
@@ -135,5 +145,40 @@ class InstanceRunner(Protocol):
 
         Raises:
             StartFailed: it did not become ready; nothing of it is left.
+        """
+        ...
+
+    async def adopt(
+        self, spec: InstanceSpec, identity: ProcessIdentity, on_exit: OnExit, *, timeout_s: float
+    ) -> Instance | None:
+        """Take over an instance that an earlier hub left running, if it still serves. It is not signalled.
+
+        Args:
+            spec: what it runs; its port is the one that it was started on.
+            identity: its process.
+            on_exit: called once when it ends, whoever ended it.
+            timeout_s: seconds that it gets to answer its probe.
+
+        Returns:
+            The instance; `None` if it is gone, or runs and does not serve.
+
+        Raises:
+            OSError: that can't be found out: no descriptor is left, for instance.
+        """
+        ...
+
+    async def end(self, spec: InstanceSpec, identity: ProcessIdentity) -> bool:
+        """End what an earlier hub left running, in good order if it can be.
+
+        Args:
+            spec: what it runs.
+            identity: its process; no other is signalled.
+
+        Returns:
+            Whether it ran.
+
+        Raises:
+            StopFailed: not even SIGKILL ended it.
+            OSError: it can't be watched.
         """
         ...

@@ -254,7 +254,12 @@ _START_FAILURES: Mapping[Request, type[StartFailed]] = {
 
 def port_and_process(instance: Instance) -> dict[str, object]:
     """Return what the journal keeps of a running instance."""
-    return {"port": instance.port, "pid": instance.pid, "started_ticks": instance.started_ticks}
+    return {
+        "port": instance.port,
+        "pid": instance.pid,
+        "started_ticks": instance.started_ticks,
+        "boot_id": instance.boot_id,
+    }
 
 
-NO_PROCESS: dict[str, object] = {"pid": None, "started_ticks": None}
+NO_PROCESS: dict[str, object] = {"pid": None, "started_ticks": None, "boot_id": ""}

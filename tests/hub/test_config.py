@@ -158,7 +158,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_its_keys_name(name: str, bad:
         ("live_interval", 0, "0.01 or more"),
         ("max_starts", 0, "1 or more"),
         ("log_max_bytes", 100, "1024 or more"),
-        ("on_exit", "explode", "hibernate, deprovision"),
+        ("on_exit", "explode", "hibernate, deprovision, leave"),
         ("default_kind", "mysql", ", ".join(sorted(SHIPPED))),
         ("ports", [3, 2], "1 <= low <= high <= 65535"),
         ("max_starts", "many", "int"),

@@ -14,9 +14,11 @@ from hub.policy import (
     Crash,
     IdlePolicy,
     Recovery,
+    Resolution,
     RestartPolicy,
     choose_idle,
     is_idle,
+    may_be_adopted,
     needs_backend,
     plan_recovery,
     resolve,
@@ -161,6 +163,19 @@ def test_an_interrupted_module_comes_to_the_rest_that_the_contract_names(row: st
 
 
 SPACE = list(itertools.product(State, (False, True), (None, *Pending)))
+
+
+@pytest.mark.parametrize(("state", "dirty", "pending"), SPACE)
+def test_only_what_was_provisioned_is_adopted(state: State, dirty: bool, pending: Pending | None) -> None:
+    """A process that still serves keeps its module provisioned; in any other state, or with an obliteration begun,
+    its operation is resolved as if it did not."""
+    record = ModuleRecord("m", state=state, dirty=dirty, pending=pending)
+    if state is State.PROVISIONED and pending is not Pending.OBLITERATE:
+        assert may_be_adopted(record)
+        assert resolve(record, serving=True) == Resolution(State.PROVISIONED, keep_data=True, reason="adopted")
+    else:
+        assert not may_be_adopted(record)
+        assert resolve(record, serving=True) == resolve(record)
 
 
 @pytest.mark.parametrize(("state", "dirty", "pending"), SPACE)

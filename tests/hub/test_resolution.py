@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.lifecycle import Pending, State
-from hub.policy import resolve
+from hub.policy import may_be_adopted, resolve
 from hub.record import ModuleRecord
 from hub.resolution import resolved
 
@@ -23,6 +23,7 @@ RECORDS = st.builds(
     port=st.none() | st.integers(1, 65535),
     pid=st.none() | st.integers(1, 2**22),
     started_ticks=st.none() | st.integers(0, 2**40),
+    boot_id=st.sampled_from(["", "3f0e4a52-8f3f-4e5e-a2c3-0d2f6e4f9b11"]),
     restarts=st.integers(0, 9),
     last_error=st.none() | st.text(max_size=20),
     since=st.floats(0, 1e10),
@@ -35,7 +36,17 @@ def test_a_resolved_module_is_at_rest(record: ModuleRecord, now: float) -> None:
     """Afterwards the state is stable, and no operation and no process is claimed any more."""
     after = resolved(record, now)
     assert after.state.stable
-    assert (after.op_id, after.pid, after.started_ticks) == ("", None, None)
+    assert (after.op_id, after.pid, after.started_ticks, after.boot_id) == ("", None, None, "")
+
+
+@given(record=RECORDS, now=st.floats(0, 1e10))
+def test_a_process_is_claimed_only_where_it_is_adopted(record: ModuleRecord, now: float) -> None:
+    """A module whose process serves on is as it was; one whose process may not be adopted is resolved without it."""
+    after = resolved(record, now, serving=True)
+    if may_be_adopted(record):
+        assert after == msgspec.structs.replace(record, op_id="")
+    else:
+        assert after == resolved(record, now)
 
 
 @given(record=RECORDS, now=st.floats(0, 1e10))

@@ -12,7 +12,8 @@ import pytest
 
 from hub.errors import StartFailed
 from hub.instance import output, procfs
-from hub.instance.process import DATA_MARKER, MARKER, child_environment, kill_marked, spawn
+from hub.instance.leftovers import kill_marked
+from hub.instance.process import DATA_MARKER, MARKER, child_environment, spawn
 from tests.hub.instance.support import PATIENCE_S, Signals, gone, shell
 
 # Tells its process id, ignores SIGTERM and waits: it has to be killed.
@@ -277,7 +278,7 @@ def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals
 def test_a_hub_that_carries_its_own_marker_does_not_kill_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that sweeps is spared."""
     hub_id = uuid.uuid4().hex
-    program = f"from hub.instance.process import MARKER, kill_marked; from pathlib import Path; print(kill_marked(MARKER, {hub_id!r}, Path('/nowhere')))"
+    program = f"from hub.instance.process import MARKER; from hub.instance.leftovers import kill_marked; from pathlib import Path; print(kill_marked(MARKER, {hub_id!r}, Path('/nowhere')))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, MARKER: hub_id},
