@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -49,9 +50,13 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
 
 def zombies() -> list[int]:
     """Return the children of this process that have ended and were not reaped."""
-    children = [(task / "children").read_text().split() for task in Path("/proc/self/task").iterdir()]
-    stats = [procfs.read_stat(int(pid)) for pids in children for pid in pids]
-    return [stat.pid for stat in stats if stat is not None and stat.state == "Z"]
+    found: list[int] = []
+    for pid in procfs.pids():
+        with contextlib.suppress(OSError):
+            state, parent = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if state == "Z" and int(parent) == os.getpid():
+                found.append(pid)
+    return found
 
 
 def runs(pid: int) -> bool:
