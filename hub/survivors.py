@@ -43,7 +43,7 @@ async def take_over(services: Services, records: Sequence[ModuleRecord]) -> froz
     Raises:
         OSError: it can't be found out what runs. What does, goes on.
     """
-    running = [(record, identity) for record in records if (identity := _identity_of(record)) is not None]
+    running = [(record, identity) for record in records if (identity := find_process(record)) is not None]
     adopted: set[str] = set()
     slots = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -75,7 +75,8 @@ async def _each(work: Callable[[ModuleRecord, ProcessIdentity], Awaitable[None]]
         raise failures[0]
 
 
-def _identity_of(record: ModuleRecord) -> ProcessIdentity | None:
+def find_process(record: ModuleRecord) -> ProcessIdentity | None:
+    """Return the process that a record knows, if it is there, ended or not; never another one."""
     if record.pid is None or not record.started_ticks or not record.boot_id:
         return None
     identity = ProcessIdentity(record.pid, record.started_ticks, record.boot_id)

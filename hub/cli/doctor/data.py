@@ -15,7 +15,9 @@ from hub.errors import JournalError
 from hub.instance.procfs import command_of
 from hub.layout import Layout
 from hub.lifecycle import Pending, State
+from hub.policy import may_be_adopted
 from hub.record import ModuleRecord
+from hub.survivors import find_process
 
 _LITTLE_SPACE = 1_000_000_000
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs", "fuse.s3fs"})
@@ -121,13 +123,21 @@ def _modules(records: Sequence[ModuleRecord], *, live: bool) -> Iterator[Finding
         yield warn(
             "parked", f"{_names(parked)}: waits for a person", "a defect of modhub: see its log, then provision it"
         )
-    killed = [
-        r.module_id
-        for r in records
-        if not live and r.state not in {State.HIBERNATED, State.UNPROVISIONED, State.CRASHED}
-    ]
-    if killed:
+    if live:
+        return
+    if left := [r.module_id for r in records if may_be_adopted(r) and _runs(r)]:
+        yield note(
+            "left running", f"{_names(left)}: their processes run on without a hub", "the next start adopts them"
+        )
+    settled = {State.HIBERNATED, State.UNPROVISIONED, State.CRASHED}
+    if killed := [r.module_id for r in records if r.state not in settled and r.module_id not in left]:
         yield note("interrupted", f"{_names(killed)}: the hub was killed", "the next start recovers them")
+
+
+def _runs(record: ModuleRecord) -> bool:
+    process = find_process(record)
+    stat = process.find() if process is not None else None
+    return stat is not None and stat.state != "Z"
 
 
 def _names(names: Sequence[str]) -> str:

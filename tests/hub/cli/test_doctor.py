@@ -17,6 +17,11 @@ from hub import Hub
 from hub.cli import main
 from hub.cli.doctor.finding import Status
 from tests.hub.cli.conftest import Modhub
+from tests.hub.conftest import MakeHub
+from tests.hub.instance.support import gone
+from tests.hub.leaving import nothing_left
+
+__all__ = ["nothing_left"]
 
 pytestmark = pytest.mark.usefixtures("no_configuration")
 
@@ -149,13 +154,34 @@ def test_beside_a_hub_it_names_the_holder_and_reads_its_journal(
 
 
 @pytest.mark.e2e
+@pytest.mark.usefixtures("nothing_left")
+def test_servers_that_run_on_without_a_hub_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, make_hub: MakeHub
+) -> None:
+    """They look like those of a killed hub in the journal; one whose process is gone is still such a one."""
+    leaving = make_hub(on_exit="leave")
+    leaving.provision("serving")
+    pid = leaving.provision("ended").pid
+    leaving.close()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    _, found = findings(capsys, "--data-dir", str(tmp_path / "data"))
+    assert found["left running"]["message"] == "serving: their processes run on without a hub"
+    assert found["interrupted"]["message"] == "ended: the hub was killed"
+    make_hub()
+    _, found = findings(capsys, "--data-dir", str(tmp_path / "data"))
+    assert "left running" not in found
+
+
+@pytest.mark.e2e
 def test_after_a_killed_hub_it_reads_the_log_and_leaves_it_alone(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """What a killed hub left in its write-ahead log is read, and every file of it stays as it was."""
     data = tmp_path / "data"
     program = (
-        "import sys, hub; h = hub.Hub(sys.argv[1], sys.argv[2]).start(); h.provision('t'); print('up', flush=True);"
+        "import sys, hub; h = hub.Hub(sys.argv[1], sys.argv[2]).start(); print(h.provision('t').pid, flush=True);"
         "sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -165,8 +191,9 @@ def test_after_a_killed_hub_it_reads_the_log_and_leaves_it_alone(
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
+        pid = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
+    assert gone(pid)
     before = content(data)
     assert data / "journal.sqlite3-wal" in before
     code, found = findings(capsys, "--data-dir", str(data))
