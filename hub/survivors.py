@@ -15,7 +15,7 @@ import anyio
 from hub.directory import Entry
 from hub.errors import StopFailed
 from hub.instance import Instance, InstanceSpec, Kind
-from hub.instance.leftovers import Spared, kill_marked
+from hub.instance.leftovers import Spared, find_leaders, kill_marked
 from hub.instance.process import MARKER
 from hub.instance.procfs import ProcessIdentity, command_of
 from hub.orders import ChildExited
@@ -31,7 +31,7 @@ _STOP_TIMEOUT_S = 30.0
 
 
 async def take_over(services: Services, records: Sequence[ModuleRecord]) -> frozenset[str]:
-    """Adopt what still serves, and end what else the journal knows to run.
+    """Adopt what still serves, and end what else of the modules' servers runs.
 
     Args:
         services: the hub's parts.
@@ -44,6 +44,7 @@ async def take_over(services: Services, records: Sequence[ModuleRecord]) -> froz
         OSError: it can't be found out what runs. What does, goes on.
     """
     running = [(record, identity) for record in records if (identity := find_process(record)) is not None]
+    running += await _find_starting(services, records)
     adopted: set[str] = set()
     slots = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -81,6 +82,15 @@ def find_process(record: ModuleRecord) -> ProcessIdentity | None:
         return None
     identity = ProcessIdentity(record.pid, record.started_ticks, record.boot_id)
     return identity if identity.find() is not None else None
+
+
+async def _find_starting(services: Services, records: Sequence[ModuleRecord]) -> list[_Found]:
+    """Find processes that were being started: the journal learns of them when they are ready."""
+    starting = {services.layout.data(r.module_id): r for r in records if not r.state.stable and r.pid is None}
+    if not starting:
+        return []
+    found = await services.workers.run(find_leaders, starting.keys())
+    return [(starting[data_dir], identity) for data_dir, identity in found.items()]
 
 
 async def _adopt(services: Services, record: ModuleRecord, identity: ProcessIdentity) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from hub.errors import StopFailed
 from hub.instance import procfs
 from hub.instance.process import DATA_MARKER
+from hub.instance.procfs import ProcessIdentity
 
 _KILL_TIMEOUT_S = 10.0
 
@@ -66,6 +67,29 @@ class _Marked:
 
     def find(self) -> list[int]:
         return [pid for pid in procfs.pids() if pid != os.getpid() and self.has(pid)]
+
+
+def find_leaders(data_dirs: Collection[Path]) -> dict[Path, ProcessIdentity]:
+    """Find servers of which only their data is known: of a session each, by their marker. Blocks.
+
+    Args:
+        data_dirs: their data directories.
+
+    Returns:
+        The server of each directory that has one: the process that was started first, since a server may start daemons.
+    """
+    found: dict[Path, ProcessIdentity] = {}
+    prefix = f"{DATA_MARKER}=".encode()
+    for stat in filter(None, map(procfs.read_stat, procfs.pids())):
+        if not stat.pid == stat.group == stat.session:
+            continue
+        for variable in procfs.environment_of(stat.pid):
+            path = Path(os.fsdecode(variable.removeprefix(prefix)))
+            if variable.startswith(prefix) and path in data_dirs:
+                other = found.get(path)
+                if other is None or stat.started_ticks < other.started_ticks:
+                    found[path] = ProcessIdentity(stat.pid, stat.started_ticks, procfs.boot_id())
+    return found
 
 
 def kill_marked(marker: str, value: str, log: Path, spared: Spared = NOBODY) -> list[tuple[int, str]]:

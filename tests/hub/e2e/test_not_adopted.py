@@ -128,6 +128,15 @@ def test_a_process_in_the_midst_of_an_operation_is_ended(make_hub: MakeHub, tmp_
     assert hub.module("m").state is State.HIBERNATED
 
 
+def test_a_process_that_was_being_started_is_ended(make_hub: MakeHub, tmp_path: Path, left: int) -> None:
+    """A hub that died before its journal knew the process: it is found by its data, and may have begun to write."""
+    rewrite(tmp_path, state="waking", op_id="0123456789abcdef", pid=None, started_ticks=None, boot_id="")
+    hub = make_hub(kinds=[fickle(tmp_path)], default_kind="fickle")
+    assert gone(left)
+    assert (tmp_path / "ended").exists()
+    assert hub.module("m").state is State.HIBERNATED
+
+
 ANOTHER_BOOT = "00000000-0000-4000-8000-000000000000"
 
 
