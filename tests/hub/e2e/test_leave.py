@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from hub import Kind, State
-from hub.instance import Instance, InstanceSpec, LocalRunner
+from hub.instance import Instance, InstanceSpec, LocalRunner, procfs
 from hub.instance.cgroup_places import find_places
 from hub.instance.process import DATA_MARKER, MARKER
 from hub.instance.procfs import ProcessIdentity
@@ -163,12 +165,26 @@ def test_an_adopted_process_that_ends_while_the_hub_still_starts_is_recovered(
     events.wait("module.transition", module_id="m", from_state="recovering", to_state="provisioned")
 
 
+# During an exec nobody can read whose a process is: it serves when that is over.
 DAEMONIZING = """
 import subprocess, sys
-subprocess.Popen(["sleep", "300"], start_new_session=True)
-subprocess.Popen(["sleep", "300"])
+for apart in (True, False):
+    daemon = subprocess.Popen(["sleep", "300"], start_new_session=apart)
+    while not open("/proc/%d/environ" % daemon.pid).read():
+        pass
 exec(open(sys.argv.pop(1)).read())
 """
+
+
+@contextmanager
+def stray(data_dir: Path) -> Generator[subprocess.Popen[bytes]]:
+    """What a server that is not there any more has left behind."""
+    marks = {MARKER: hub_id(data_dir), DATA_MARKER: str(data_dir / "modules" / "other" / "data")}
+    with subprocess.Popen(["sleep", "301"], env=marks) as process:
+        while not procfs.environment_of(process.pid) > {b""}:
+            pass
+        yield process
+        process.kill()
 
 
 def test_strays_are_killed_and_the_daemons_of_those_who_serve_on_are_not(
@@ -180,14 +196,13 @@ def test_strays_are_killed_and_the_daemons_of_those_who_serve_on_are_not(
     leaving.provision("m")
     family = processes_of(tmp_path / "data")
     assert len(family) == 3
-    marks = {MARKER: hub_id(tmp_path / "data"), DATA_MARKER: str(tmp_path / "data" / "modules" / "other" / "data")}
-    with subprocess.Popen(["sleep", "301"], env=marks) as stray:
+    with stray(tmp_path / "data") as process:
         leaving.close()
-        assert stray.wait(30) == -signal.SIGKILL
+        assert process.wait(30) == -signal.SIGKILL
     assert processes_of(tmp_path / "data") == family
-    with subprocess.Popen(["sleep", "301"], env=marks) as stray:
+    with stray(tmp_path / "data") as process:
         hub = make_hub(kinds=[kind, tiny_kind()])
-        assert stray.wait(30) == -signal.SIGKILL
+        assert process.wait(30) == -signal.SIGKILL
     assert processes_of(tmp_path / "data") == family
     assert {record["command"] for record in events.all("hub.orphan_killed")} == {"sleep 301"}
     hub.hibernate("m")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import StartFailed
-from hub.instance import Kind, cgroups, procfs
+from hub.instance import InstanceSpec, Kind, cgroups, procfs
 from hub.instance.cgroup_places import Place, find_places
 from hub.instance.cgroups import Cgroup, Cgroups, settings
 from hub.instance.limits import CONTROLLERS, Limits, parse_limits
@@ -77,6 +77,53 @@ def test_a_kill_for_want_of_memory_is_told_from_others(run: Run, hungry: bool) -
         assert instance.exit_status == -signal.SIGKILL
         assert instance.exit_reason == ("out of memory" if hungry else "process exited")
         assert instance.describe_exit() == ("SIGKILL: out of memory" if hungry else "SIGKILL")
+        await instance.kill()
+
+    run(scenario)
+
+
+def eat_within(cgroup: Cgroup) -> None:
+    """Let a process end in a cgroup for want of memory."""
+    with subprocess.Popen([*PYTHON, "input(); x = b'x' * (256 << 20)"], stdin=subprocess.PIPE) as hungry:
+        for directory in cgroup.directories:
+            (directory / "cgroup.procs").write_text(str(hungry.pid))
+        hungry.communicate(b"\n")
+    assert hungry.returncode == -signal.SIGKILL
+
+
+def nobody_is_told(_pidfd: int) -> None:
+    """How a process ended that is no child."""
+
+
+def reap(pid: int) -> None:
+    os.waitpid(pid, 0)
+
+
+@needs("memory")
+@pytest.mark.parametrize("before", [True, False])
+def test_an_adopted_process_that_ends_for_want_of_memory_is_told_as_such(run: Run, before: bool) -> None:
+    """Its exit status is not known, but what its cgroup has counted since is; what was before is another matter."""
+
+    async def scenario(bench: Bench) -> None:
+        earlier = await bench.start(server(limits={"memory": "64M"}, text=HUNGRY))
+        spec = InstanceSpec(
+            "tenant-42", server(limits={"memory": "64M"}), bench.data_dir, bench.folder / "log", 1, earlier.port
+        )
+        identity = procfs.ProcessIdentity(earlier.pid, earlier.started_ticks, earlier.boot_id)
+        earlier.leave()
+        bench.ports.release(earlier.port)
+        if before:
+            eat_within(Cgroups("test-hub").adopt(earlier.pid))
+        instance = await bench.runner.adopt(spec, identity, bench.on_exit, timeout_s=5.0)
+        assert instance is not None
+        # As if it were nobody's child.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("hub.instance.adopted._reap", nobody_is_told)
+            os.kill(identity.pid, signal.SIGKILL if before else signal.SIGUSR1)
+            await bench.exited.wait()
+        reap(identity.pid)
+        assert instance.exit_status is None
+        assert instance.exit_reason == ("process exited" if before else "out of memory")
         await instance.kill()
 
     run(scenario)

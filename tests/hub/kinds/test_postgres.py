@@ -18,9 +18,12 @@ from hub import Hub, ModuleInfo, ProvisionFailed, State, WakeFailed
 from hub.instance import procfs
 from hub.kinds import POSTGRES
 from tests.hub.conftest import MakeHub
+from tests.hub.instance.support import gone
+from tests.hub.leaving import nothing_left
 from tests.hub.observer import Observer
 from tests.hub.psql import PsqlFailed, family, keep_busy, psql, worker
 
+__all__ = ["nothing_left"]
 pytestmark = pytest.mark.e2e
 
 ROOT = os.geteuid() == 0
@@ -151,6 +154,36 @@ def test_killing_leaves_no_shared_memory(hub: Hub) -> None:
     assert psql(info, "SHOW dynamic_shared_memory_type") == "mmap"
     hub.obliterate("m")
     assert own[0].split()[1] not in [line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+
+
+def segments_of(pid: int) -> list[str]:
+    """Ids of the shared memory segments that a process made."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+    return [row[1] for row in rows if row[4] == str(pid)]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_server_that_was_left_running_is_adopted_with_its_whole_family(
+    make_hub: MakeHub, events: Observer, busy: Callable[[ModuleInfo], int]
+) -> None:
+    """Its processes lead sessions of their own and have lost their marker: none is taken for a stray. When it is killed
+    they end with it, and its shared memory goes."""
+    leaving = make_hub(kinds=[QUICK], default_kind="postgres", on_exit="leave")
+    info = leaving.provision("m")
+    assert info.pid is not None
+    psql(info, "CREATE TABLE kept (value text); INSERT INTO kept VALUES ('first')")
+    working = busy(info)
+    leaving.close()
+    hub = make_hub(kinds=[QUICK], default_kind="postgres")
+    found = hub.module("m")
+    assert (found.pid, found.port) == (info.pid, info.port)
+    assert events.all("hub.orphan_killed") == []
+    assert procfs.read_stat(working) is not None
+    assert psql(found, "SELECT value FROM kept") == "first"
+    assert len(segments_of(info.pid)) == 1
+    hub.obliterate("m")
+    assert gone(working)
+    assert segments_of(info.pid) == []
 
 
 def test_nobody_gets_in_without_the_password(hub: Hub) -> None:
