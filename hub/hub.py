@@ -229,7 +229,7 @@ class Hub:
         return self
 
     def close(self) -> None:
-        """End the hub: no new operations, modules come to rest, and nothing of it is left running. Idempotent."""
+        """End the hub: no new operations, modules come to rest or are left (`on_exit`), all else of it ends. Idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()

@@ -152,8 +152,9 @@ class Runtime:
         await sweep(services)
         await resolve_modules(services, records, adopted)
         for entry in directory.tracked():
-            # Idle times go on over a restart of the hub.
-            entry.active_at -= max(0.0, services.wall_clock() - entry.record.since)
+            # Idle times go on over a restart of the hub; but of a server that was used meanwhile nobody has seen it.
+            if entry.instance is None:
+                entry.active_at -= max(0.0, services.wall_clock() - entry.record.since)
         try:
             await workers.run(layout.clear_temporary, {entry.record.module_id for entry in directory.tracked()})
         except OSError as error:

@@ -25,7 +25,7 @@ from hub.services import Services
 from hub.survivors import sweep
 from tests.hub.conftest import TINY_SERVER, MakeHub, tiny_kind
 from tests.hub.instance.support import gone
-from tests.hub.leaving import journalled, leaving_host, nothing_left, pid_of, runs
+from tests.hub.leaving import journalled, leaving_host, nothing_left, pid_of, rewrite, runs
 from tests.hub.marked import hub_id, processes_of
 from tests.hub.observer import Observer
 from tests.hub.resp import command
@@ -112,6 +112,17 @@ def test_the_exit_of_a_child_that_was_left_is_known(make_hub: MakeHub, events: O
     os.kill(pid, signal.SIGKILL)
     events.wait("module.crashed", module_id="m", exit_status=-signal.SIGKILL)
     events.wait("module.transition", module_id="m", from_state="recovering", to_state="provisioned")
+
+
+def test_an_adopted_module_counts_as_used_until_the_hub_started(make_hub: MakeHub, tmp_path: Path) -> None:
+    """Nobody has seen who used it meanwhile: else it would be sent home for idleness at the start of the hub."""
+    leaving = make_hub(on_exit="leave")
+    pid = pid_of(leaving.provision("m"))
+    leaving.close()
+    rewrite(tmp_path, since=1.0)
+    hub = make_hub(idle_timeout=3600.0)
+    assert hub.module("m").idle_s < 3600.0
+    assert hub.module("m").pid == pid
 
 
 @pytest.mark.parametrize("operation", ["hibernate", "deprovision", "obliterate"])

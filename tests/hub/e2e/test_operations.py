@@ -264,12 +264,13 @@ def test_a_waiting_end_cancels_a_hydration(make_hub: MakeHub, monkeypatch: pytes
     assert hub.modules() == ()
 
 
+@pytest.mark.parametrize("on_exit", ["hibernate", "deprovision", "leave"])
 def test_closing_cancels_hydrations_and_refuses_new_operations(
-    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer, on_exit: str
 ) -> None:
     """A hub that closes ends its hydrations, answers what waits, and takes nothing new."""
     begun, _ = slow_hydration(monkeypatch)
-    hub = make_hub()
+    hub = make_hub(on_exit=on_exit)
     with ThreadPoolExecutor(3) as pool:
         running = pool.submit(hub.provision, "m")
         assert begun.wait(10)
