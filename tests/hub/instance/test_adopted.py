@@ -13,7 +13,7 @@ import pytest
 
 from hub.instance import Kind, LocalRunner, Stopped, procfs
 from hub.instance.adopted import AdoptedProcess, adopt_process
-from hub.instance.leftovers import Spared, kill_marked
+from hub.instance.leftovers import Spared, find_leaders, kill_marked
 from hub.instance.process import MARKER
 from hub.instance.procfs import ProcessIdentity
 from hub.instance.protocol import Instance, InstanceSpec
@@ -375,6 +375,21 @@ def test_hooks_of_a_server_that_outlives_its_hub_do_not(run: Run) -> None:
         await instance.kill()
 
     run(scenario)
+
+
+def test_a_server_is_found_by_its_data_and_told_from_its_daemons(tmp_path: Path, signals: Signals) -> None:
+    """The first process of a session that carries the directory is the server; others are what it has started."""
+
+    async def scenario() -> None:
+        process = shell(WHEREVER["its data"], signals.path, folder=tmp_path)
+        daemon = int(await signals.line())
+        assert find_leaders([tmp_path, tmp_path / "other"]) == {tmp_path: identity_of(process.pid)}
+        await process.kill()
+        assert find_leaders([tmp_path]) == {tmp_path: identity_of(daemon)}
+        os.kill(daemon, signal.SIGKILL)
+        assert gone(daemon)
+
+    asyncio.run(scenario())
 
 
 WHEREVER = {
