@@ -1,0 +1,197 @@
+"""When leases are renewed: the pure part."""
+
+# A white-box test: it looks at how much a schedule keeps.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from hub.leases import (
+    LeasePolicy,
+    Schedule,
+    keeps_claim,
+    renewal_due,
+    retry_due,
+    shortening_due,
+    spread_again,
+    spread_first,
+)
+from hub.lifecycle import Pending, State
+from hub.record import ModuleRecord
+
+POLICY = LeasePolicy(lease_s=120.0, hibernated_lease_s=3600.0)
+SECONDS = st.floats(0.1, 100_000.0)
+TIMES = st.floats(0.0, 1e7)
+CHANCE = st.floats(0.0, 1.0, exclude_max=True)
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_runs_or_moves_has_the_short_lease_and_what_is_merely_kept_the_long_one(state: State) -> None:
+    """A hub that dies keeps what served no longer than needed; sleepers cost few renewals."""
+    kept = state in {State.HIBERNATED, State.CRASHED, State.UNPROVISIONED}
+    assert POLICY.wanted_s(state) == (3600.0 if kept else 120.0)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_claim_is_kept_for_data_and_for_what_is_about_to_have_some(state: State, dirty: bool) -> None:
+    """Clean data at rest or on its way out has been given back; renewed, it would be taken from others."""
+    record = ModuleRecord("m", state=state, dirty=dirty, base="me/1")
+    assert keeps_claim(record) is (
+        (dirty or state in {State.PROVISIONING, State.RECOVERING}) and state is not State.OBLITERATING
+    )
+
+
+@pytest.mark.parametrize("state", State)
+def test_no_claim_is_kept_once_an_obliteration_was_begun(state: State) -> None:
+    """There is nothing left to commit, whatever state that is in."""
+    assert not keeps_claim(ModuleRecord("m", state=state, dirty=True, base="me/1", pending=Pending.OBLITERATE))
+
+
+@given(asked_at=TIMES, written_s=SECONDS, wanted_s=SECONDS, chance=CHANCE)
+def test_a_lease_is_renewed_with_time_for_two_failures(
+    asked_at: float, written_s: float, wanted_s: float, chance: float
+) -> None:
+    """At a third of the shorter of what it is and what it should be, a little earlier by chance."""
+    due = renewal_due(asked_at, written_s, wanted_s, lambda: chance)
+    third = min(written_s, wanted_s) / 3
+    assert asked_at + 0.9 * third - 1e-6 <= due <= asked_at + third + 1e-6
+
+
+@given(now=TIMES, planned=st.none() | TIMES, wanted_s=SECONDS, chance=CHANCE)
+def test_a_woken_module_is_renewed_in_a_third_of_its_new_lease_at_the_latest(
+    now: float, planned: float | None, wanted_s: float, chance: float
+) -> None:
+    """Neither at once, which would be traffic for each wake, nor later than what was planned."""
+    due = shortening_due(now, planned, wanted_s, lambda: chance)
+    assert due <= now + wanted_s / 3 + 1e-6
+    assert planned is None or due <= planned
+    assert due == planned or due > now
+
+
+@given(now=TIMES, until=TIMES, wanted_s=SECONDS, chance=CHANCE)
+def test_a_renewal_that_failed_is_tried_again_before_the_lease_runs_out_or_when_it_does(
+    now: float, until: float, wanted_s: float, chance: float
+) -> None:
+    """Always later than now, so that no failure makes a loop; and somebody looks when the lease ends."""
+    due = retry_due(now, until, wanted_s, lambda: chance)
+    assert now < due <= now + wanted_s / 6 + 1e-6
+    assert until <= now or due <= until
+
+
+def test_after_two_failures_there_is_time_for_another_try() -> None:
+    """Even where each was tried as late as may be."""
+    due = renewal_due(0.0, 120.0, 120.0, lambda: 0.0)
+    for _ in range(3):
+        due = retry_due(due, 120.0, 120.0, lambda: 0.0)
+    assert due < 120.0
+
+
+RECORDS = st.lists(
+    st.builds(
+        ModuleRecord,
+        module_id=st.uuids().map(str),
+        state=st.sampled_from(State),
+        dirty=st.just(True),
+        base=st.just("me/1"),
+        since=st.floats(0, 1e9),
+    ),
+    max_size=50,
+)
+
+
+@given(records=RECORDS, now=TIMES)
+def test_after_a_start_everyone_has_a_time_before_any_sleepers_lease_can_be_in_danger(
+    records: list[ModuleRecord], now: float
+) -> None:
+    """Each once, none before the start, all within a sixth of a sleeper's lease, no more than twenty in a second."""
+    planned = spread_first(POLICY, records, now)
+    assert sorted(module_id for module_id, _ in planned) == sorted(record.module_id for record in records)
+    times = [at for _, at in planned]
+    assert times == sorted(times)
+    assert all(now <= at <= now + 3600 / 6 for at in times)
+    assert all(later - earlier > 1 / 20 - 1e-6 for earlier, later in itertools.pairwise(times))
+
+
+@pytest.mark.parametrize(("sleepers", "over_s"), [(10, 0.5), (10_000, 500), (100_000, 600)])
+def test_many_sleepers_take_longer_but_never_too_long(sleepers: int, over_s: float) -> None:
+    """Twenty in a second, and more only where they are too many for that; evenly."""
+    records = [ModuleRecord(f"m{n}", state=State.HIBERNATED, dirty=True, base="me/1") for n in range(sleepers)]
+    times = [at for _, at in spread_first(POLICY, records, 0.0)]
+    assert over_s * 0.85 < times[-1] < over_s
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 0.051
+
+
+def test_who_runs_comes_first_then_who_crashed_then_who_fell_asleep_last() -> None:
+    """The lease of what an ending hub put to sleep is a short one, and the youngest."""
+    records = [
+        ModuleRecord("old", state=State.HIBERNATED, since=1.0),
+        ModuleRecord("unsent", state=State.UNPROVISIONED, dirty=True, since=2.0),
+        ModuleRecord("crashed", state=State.CRASHED, since=1.0),
+        ModuleRecord("young", state=State.HIBERNATED, since=3.0),
+        ModuleRecord("adopted", state=State.PROVISIONED, since=0.0),
+    ]
+    order = [module_id for module_id, _ in spread_first(POLICY, records, 0.0)]
+    assert order == ["adopted", "crashed", "young", "unsent", "old"]
+
+
+@given(count=st.integers(0, 3000), now=TIMES)
+def test_after_an_outage_all_come_within_a_sixth_of_a_lease(count: int, now: float) -> None:
+    """In the order given, and not all at once."""
+    module_ids = [f"m{number}" for number in range(count)]
+    planned = spread_again(module_ids, POLICY, now)
+    assert [module_id for module_id, _ in planned] == module_ids
+    assert all(now <= at <= now + 20 for _, at in planned)
+    assert len({at for _, at in planned}) > count / 2 or count == 0
+
+
+class ScheduleMachine(RuleBasedStateMachine):
+    """A schedule against a plain dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schedule = Schedule()
+        self.model: dict[str, float] = {}
+
+    @rule(module_id=st.sampled_from("abcdef"), at=st.integers(0, 20))
+    def plan(self, module_id: str, at: int) -> None:
+        self.schedule.plan(module_id, at)
+        self.model[module_id] = at
+
+    @rule(module_id=st.sampled_from("abcdef"))
+    def drop(self, module_id: str) -> None:
+        self.schedule.drop(module_id)
+        self.model.pop(module_id, None)
+
+    @rule(module_id=st.sampled_from("abcdef"))
+    def look(self, module_id: str) -> None:
+        assert self.schedule.planned(module_id) == self.model.get(module_id)
+        assert len(self.schedule) == len(self.model)
+
+    @rule(now=st.integers(0, 20))
+    def take(self, now: int) -> None:
+        taken = self.schedule.take(now)
+        due = [at for at in self.model.values() if at <= now]
+        assert (taken is not None) == bool(due)
+        if taken is not None:
+            assert self.model.pop(taken) == min(due)
+
+
+TestSchedule = ScheduleMachine.TestCase
+
+
+def test_a_module_that_is_planned_again_and_again_does_not_fill_the_memory() -> None:
+    """Times that were overtaken are forgotten: each renewal plans the next one, for as long as a hub runs."""
+    schedule = Schedule()
+    chance = random.Random(1)
+    for _ in range(10_000):
+        schedule.plan(f"m{chance.randrange(10)}", 1e6 + chance.random())
+    assert len(schedule) == 10
+    assert len(schedule._heap) < 200
