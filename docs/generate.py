@@ -341,6 +341,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "idle keys": lambda: _keys("idle_timeout", "hibernated_timeout", "sweep_interval"),
     "transfer keys": lambda: _keys("max_transfers", "transfer_threads"),
     "breaker keys": lambda: _keys("breaker_failures", "breaker_delay", "breaker_delay_max"),
+    "lease keys": lambda: _keys("lease", "hibernated_lease", "lease_lapse"),
     "liveness keys": lambda: _keys("live_interval", "live_timeout", "live_misses", "stall_threshold"),
 }
 PAGES_WITH_BLOCKS = ("hub.md",)

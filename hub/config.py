@@ -90,6 +90,19 @@ class HubConfig:
         1.0, "First delay before a backend that is left alone is tried again, seconds; it doubles.", minimum=0.01
     )
     breaker_delay_max: float = _option(60.0, "Delay between such tries at the most, seconds.", minimum=0.01)
+    lease: float = _option(
+        120.0,
+        "Seconds for which no other hub can take a module that runs here; renewed three times as often.",
+        minimum=0.1,
+    )
+    hibernated_lease: float = _option(
+        3600.0, "The same of a module whose data is kept here while it does not run, seconds.", minimum=0.1
+    )
+    lease_lapse: str = _option(
+        "serve",
+        "What happens to a module whose lease runs out while the backend is out of reach.",
+        choices=("serve", "stop"),
+    )
     live_interval: float = _option(10.0, "Seconds between liveness probes of an instance.", minimum=0.01)
     live_timeout: float = _option(5.0, "Seconds that a liveness probe may take.", minimum=0.01)
     live_misses: int = _option(3, "Missed probes in a row after which a process is killed.", minimum=1)
@@ -121,6 +134,9 @@ class HubOptions(TypedDict, total=False):
     breaker_failures: int
     breaker_delay: float
     breaker_delay_max: float
+    lease: float
+    hibernated_lease: float
+    lease_lapse: str
     live_interval: float
     live_timeout: float
     live_misses: int
@@ -266,7 +282,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if key not in known:
             allowed = ", ".join(ENVIRONMENT_PREFIX + name.upper() for name in sorted(known))
             raise InvalidConfig(f"{variable} is no configuration variable", hint=f"allowed: {allowed}")
-        if key in {"data_dir", "backend", "default_kind", "on_exit"}:
+        if key in {"data_dir", "backend", "default_kind", "on_exit", "lease_lapse"}:
             values[key] = text
             continue
         try:

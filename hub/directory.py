@@ -28,6 +28,9 @@ class Entry:
         instance: the running server.
         operation: the operation that holds the module.
         probes: connections to it that are the hub's own.
+        claim: the claim by which this hub holds the module in the backend and goes on holding it; `None` = it does not.
+        lease_until: until when nobody else can take it, seconds of CLOCK_BOOTTIME; 0.0 = not known.
+        lease_s: how long its lease was made when it was last written, seconds.
     """
 
     record: ModuleRecord
@@ -37,6 +40,9 @@ class Entry:
     instance: Instance | None = None
     operation: Operation | None = None
     probes: int = 0
+    claim: str | None = None
+    lease_until: float = 0.0
+    lease_s: float = 0.0
 
     @property
     def tracked(self) -> bool:
@@ -53,6 +59,7 @@ class Directory:
         self._entries: dict[str, Entry] = {}
         # Provisioned modules apart, so that what looks at the living does not walk ten thousand sleepers.
         self._provisioned: dict[str, Entry] = {}
+        self._to_relist: dict[str, Entry] = {}
 
     def find(self, module_id: str) -> Entry | None:
         """Return a module's entry, if it has one."""
@@ -73,12 +80,16 @@ class Directory:
             self._provisioned[record.module_id] = entry
         else:
             self._provisioned.pop(record.module_id, None)
+        if record.relist_s:
+            self._to_relist[record.module_id] = entry
+        else:
+            self._to_relist.pop(record.module_id, None)
         return entry
 
     def drop(self, module_id: str) -> None:
-        """Forget a module that is not tracked any more."""
+        """Forget a module of which nothing is to be remembered any more."""
         entry = self._entries.get(module_id)
-        if entry is not None and not entry.tracked:
+        if entry is not None and not entry.tracked and not entry.record.remembered:
             del self._entries[module_id]
 
     def touch(self, entry: Entry) -> None:
@@ -93,6 +104,10 @@ class Directory:
     def provisioned(self) -> list[Entry]:
         """Return the entries of the modules that are provisioned."""
         return list(self._provisioned.values())
+
+    def to_relist(self) -> list[Entry]:
+        """Return the entries of the modules whose place in the backend is to be listed again, tracked or not."""
+        return list(self._to_relist.values())
 
     def idle_s(self, entry: Entry) -> float:
         """Return seconds since the last activity of a module."""

@@ -155,6 +155,20 @@ class DataConflict(ModhubError):
     code = "data-conflict"
 
 
+class LeaseHeld(ModhubError):
+    """Another hub holds the module by a lease in the backend; nothing was changed.
+
+    Attributes:
+        retry_after_s: seconds after which the module can be taken, unless that hub goes on renewing its lease.
+    """
+
+    code = "lease-held"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
 class OperationTimeout(ModhubError, TimeoutError):
     """The caller's deadline passed.
 

@@ -56,6 +56,21 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "module.restart.scheduled": EventSpec(_I, ("delay_ms", "attempt"), "A recovery will be tried."),
     "module.restart.exhausted": EventSpec(_E, ("restarts", "period_s"), "The restart budget is spent."),
     "module.retry.scheduled": EventSpec(_I, ("delay_ms", "attempt", "operation"), "An unfinished intent is retried."),
+    "module.lease_lost": EventSpec(
+        _W,
+        ("holder",),
+        "Another hub holds the module, or it was obliterated: its process is stopped, its data here kept.",
+    ),
+    "module.lease_lapsed": EventSpec(
+        _W,
+        ("action", "error"),
+        "The backend is out of reach and the lease may have run out; by `lease_lapse` it is served on, or stopped.",
+    ),
+    "module.relisted": EventSpec(
+        _I,
+        ("blobs", "versions", "bytes"),
+        "Obliterated while another hub held it, it was listed again; what had arrived late was deleted.",
+    ),
     "module.obliterated": EventSpec(
         _I, ("blobs", "versions", "bytes", "local_bytes", "duration_ms"), "Nothing of the module is left anywhere."
     ),

@@ -69,7 +69,7 @@ class Journal:
         return loaded
 
     async def write(self, *records: ModuleRecord) -> None:
-        """Store records, all or none of them; a record that is not tracked is removed. Returns when it is durable.
+        """Store records, all or none of them; one of which nothing is to be remembered is removed. Returns when it is durable.
 
         Cancelling the caller does not take the write back.
 
@@ -79,7 +79,7 @@ class Journal:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         # Encoded here: what can't be is its writer's defect, and must not end the thread of all.
-        rows = tuple((r.module_id, r.state.value, _encode(r) if r.tracked else None) for r in records)
+        rows = tuple((r.module_id, r.state.value, _encode(r) if r.remembered else None) for r in records)
         self._queue.put(_Write(rows, loop, done))
         await done
 

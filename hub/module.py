@@ -33,8 +33,10 @@ from hub.orders import (
     Order,
     Recover,
     Release,
+    Relist,
     Retire,
     SendHome,
+    Suspend,
 )
 from hub.resolution import resolve_modules
 from hub.services import Services
@@ -50,6 +52,7 @@ REQUESTS: dict[type, Request] = {
     Recover: Request.RECOVER,
     SendHome: Request.DEPROVISION,
     FinishObliteration: Request.OBLITERATE,
+    Suspend: Request.HIBERNATE,
 }
 
 
@@ -85,7 +88,9 @@ class Module(Actor):
                     return await self._kill_hung(epoch, misses)
                 case Retire():
                     return await self._retire()
-                case Recover() | SendHome() | FinishObliteration():
+                case Relist():
+                    return await operations.relist(self._services, self._entry)
+                case Recover() | SendHome() | FinishObliteration() | Suspend():
                     return await self._carry_out(message)
                 case _:
                     if self._services.closing:
@@ -170,6 +175,8 @@ class Module(Actor):
                 kind = message.kind
                 return lambda work: operations.provision(work, kind)
             case State.HIBERNATING:
+                if isinstance(message, Suspend):
+                    return lambda work: operations.hibernate(work, force=True, reason=message.reason)
                 return operations.hibernate
             case State.WAKING:
                 return operations.wake

@@ -16,11 +16,11 @@ class Decided:
 
     Attributes:
         epoch: number of the module's last start.
-        activity: its count of activities and operations.
+        activity: its count of activities and operations; `None` = whatever it does, as where its lease is lost.
     """
 
     epoch: int
-    activity: int
+    activity: int | None
 
     @classmethod
     def on(cls, entry: Entry) -> Decided:
@@ -29,7 +29,7 @@ class Decided:
 
     def stale(self, entry: Entry) -> bool:
         """Tell whether the module has moved on since."""
-        return (entry.epoch, entry.activity) != (self.epoch, self.activity)
+        return entry.epoch != self.epoch or self.activity not in {None, entry.activity}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Recover(Message[ModuleInfo | None]):
 
 @dataclass(frozen=True, slots=True)
 class SendHome(Message[ModuleInfo | None]):
-    """Deprovision for the hub's own reasons: idle, or a try that failed."""
+    """Deprovision for the hub's own reasons: idle, a try that failed, or a lease that is lost."""
 
     module_id: str
     decided: Decided
@@ -61,7 +61,20 @@ class FinishObliteration(Message[object]):
     op_id: str
 
 
-Order = Recover | SendHome | FinishObliteration
+@dataclass(frozen=True, slots=True)
+class Suspend(Message[ModuleInfo | None]):
+    """Hibernate, by force where it has to be, for the hub's own reasons: a lease that has run out."""
+
+    module_id: str
+    decided: Decided
+    op_id: str
+    reason: str
+
+
+LEASE_LOST = "lease_lost"
+"""The reason of a `SendHome` that is not to wait for anything: another hub may be serving the module already."""
+
+Order = Recover | SendHome | FinishObliteration | Suspend
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,13 @@ class KillHung(SystemMessage[None]):
     module_id: str
     epoch: int
     misses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relist(SystemMessage[None]):
+    """List an obliterated module's place in the backend again."""
+
+    module_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         last_error: the last failure, for people.
         since: wall clock time of the last change of state, seconds since the epoch.
         parked: the actor failed too often; only a person's operation takes the module out of it.
+        relist_s: seconds from its obliteration, or from the start of the hub if that is later, until its place in the
+            backend is listed again; 0.0 = it need not be. A duration, since no clock goes on over a restart by itself.
     """
 
     module_id: str
@@ -45,6 +47,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     last_error: str | None = None
     since: float = 0.0
     parked: bool = False
+    relist_s: float = 0.0
 
     @property
     def condition(self) -> Condition:
@@ -55,3 +58,8 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     def tracked(self) -> bool:
         """Whether there is anything to remember of the module."""
         return self.condition.tracked
+
+    @property
+    def remembered(self) -> bool:
+        """Whether the journal keeps a row of the module; beyond the tracked ones those that are to be listed again."""
+        return self.tracked or self.relist_s > 0

@@ -26,7 +26,7 @@ from hub.messages import (
     Touch,
 )
 from hub.module import REQUESTS, Module
-from hub.orders import BeginClosing, ChildExited, KillHung, Release, Supervise, cell_name
+from hub.orders import BeginClosing, ChildExited, KillHung, Release, Relist, Supervise, cell_name
 from hub.services import Services
 
 
@@ -71,6 +71,8 @@ class Registry(Actor):
                 return self._release(module_id)
             case KillHung(module_id):
                 return self.forward(self._services.cells[module_id]) if module_id in self._services.cells else None
+            case Relist(module_id):
+                return None if self._services.closing else self.forward(self._cell(module_id))
             case BeginClosing():
                 return self._begin_closing()
             case _ if type(message) in REQUESTS:

@@ -26,6 +26,7 @@ from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
 from hub.journal import Journal
 from hub.layout import Layout
+from hub.lease_keeper import LeaseKeeper
 from hub.lifecycle import State
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
@@ -35,7 +36,19 @@ from hub.resolution import resolve_modules
 from hub.services import Services
 from hub.survivors import leave, sweep, take_over
 from hub.transfers import Transfers
-from hub.watchdog import BackendWatch, IdleSweep, Liveness, Observed, StallWatch, Unavailable, Watchdog
+from hub.watchdog import (
+    BackendWatch,
+    Finish,
+    IdleSweep,
+    LeaseWatch,
+    Liveness,
+    Observed,
+    Relisting,
+    Resume,
+    StallWatch,
+    Unavailable,
+    Watchdog,
+)
 from hub.workers import Workers, finish
 
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
@@ -51,6 +64,7 @@ _log = logging.getLogger("modhub")
 class _Actors:
     registry: Ref[Registry]
     watchdog: Ref[Watchdog]
+    lease_watch: Ref[LeaseWatch]
 
 
 class Runtime:
@@ -142,6 +156,9 @@ class Runtime:
             bus=self._bus,
             workers=workers,
             transfers=transfers,
+            leases=LeaseKeeper(
+                config, layout=layout, directory=directory, transfers=transfers, workers=workers, bus=self._bus
+            ),
             runner=LocalRunner(journal.hub_id, ports, workers, layout.root, outlive=config.on_exit == "leave"),
             starts=anyio.CapacityLimiter(config.max_starts),
             clock=loop.time,
@@ -176,9 +193,9 @@ class Runtime:
         registry = system.spawn(
             Registry, services, _MODULE_SUPERVISION, watchdog, name="registry", supervision=_HUB_SUPERVISION
         )
-        self._actors = _Actors(registry, watchdog)
-
         backend_watch = system.spawn(BackendWatch, services, name="backend-watch", supervision=_HUB_SUPERVISION)
+        lease_watch = system.spawn(LeaseWatch, services, name="lease-watch", supervision=_HUB_SUPERVISION)
+        self._actors = _Actors(registry, watchdog, lease_watch)
 
         def tell_watchdogs(event: Event) -> None:
             with contextlib.suppress(pykka.ActorDeadError):
@@ -186,10 +203,13 @@ class Runtime:
                     watchdog.tell(Observed(event))
                 elif event.name == "backend.unavailable":
                     backend_watch.tell(Unavailable())
+                if event.name == "backend.available":
+                    lease_watch.tell(Resume())
 
         self._bus.subscribe(tell_watchdogs)
         self._stack.callback(self._bus.unsubscribe, tell_watchdogs)
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
+        system.spawn(Relisting, services, name="relisting", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
 
@@ -203,6 +223,8 @@ class Runtime:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ModhubError | pykka.ActorDeadError):
                 _log.error("a module did not come to rest", exc_info=outcome)
+        # Until here: what was sent home at the end needed its leases.
+        self._actors.lease_watch.tell(Finish())
         # What is left has a defect, or a process that would not go: nothing else outlives the hub.
         leaves = self._config.on_exit == "leave"
         for entry in list(self._services.directory.tracked()):

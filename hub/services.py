@@ -17,6 +17,7 @@ from hub.events import EventBus
 from hub.instance import InstanceRunner
 from hub.journal import Journal
 from hub.layout import Layout
+from hub.lease_keeper import LeaseKeeper
 from hub.operation import Ledger
 from hub.transfers import Transfers
 from hub.workers import Workers
@@ -43,6 +44,7 @@ class Services:
     bus: EventBus
     workers: Workers
     transfers: Transfers
+    leases: LeaseKeeper
     runner: InstanceRunner
     starts: anyio.CapacityLimiter
     clock: Callable[[], float]

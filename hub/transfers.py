@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,23 +11,21 @@ from backends import (
     BackendsError,
     BlobStore,
     Closeable,
+    CorruptData,
     Dehydrated,
     Erased,
     Head,
-    HeadConflict,
-    LocalDiskError,
+    LeaseObserver,
     RemoteModule,
-    SourceChanged,
-    Tombstoned,
-    TransferCancelled,
     TransferPool,
-    UnsupportedFile,
     open_store,
 )
+from backends.hydration.lease import boottime
 from hub.availability import Availability
+from hub.backend_errors import data_conflict, translated
 from hub.breaker import BreakerPolicy
 from hub.config import HubConfig
-from hub.errors import BackendError, DataConflict, InvalidState, KindMismatch, LocalDataError, OperationCancelled
+from hub.errors import KindMismatch
 from hub.events import EventBus
 from hub.layout import Layout
 from hub.operation import Operation, Phase
@@ -45,12 +42,10 @@ class Fetched:
     Attributes:
         kind: kind that it belongs to.
         base: whose claim on the backend it grew from.
-        created: the head, if this fetch made it: the backend had nothing of the module.
     """
 
     kind: str
     base: str
-    created: Head | None
 
 
 class Transfers:
@@ -80,6 +75,9 @@ class Transfers:
     ) -> None:
         self._store: BlobStore = open_store(config.backend, **config.backend_options)
         self._hub_id = hub_id
+        self._lease_s = config.lease
+        # One for as long as the hub lives: a lease can be taken as run out only by who has watched it for so long.
+        self._observer = LeaseObserver()
         self._layout = layout
         self._workers = workers
         self._bus = bus
@@ -99,8 +97,9 @@ class Transfers:
     def _on_open(self) -> None:
         self._queue.refuse_waiting(self.availability.error)
 
-    def _remote(self, module_id: str) -> RemoteModule:
-        return RemoteModule(self._store, module_id, owner=self._hub_id, pool=self._pool)
+    def remote(self, module_id: str) -> RemoteModule:
+        """Return a module in the backend, as this hub sees it."""
+        return RemoteModule(self._store, module_id, owner=self._hub_id, observer=self._observer, pool=self._pool)
 
     async def check(self) -> None:
         """Find out whether the backend can be used now.
@@ -110,7 +109,7 @@ class Transfers:
         """
         self.availability.require("backend")
         # Who can list may still be unable to write: a look that succeeds tells nothing about work.
-        with _translated("backend"), self.availability.learning(work=False):
+        with translated("backend"), self.availability.learning(work=False):
             await self._workers.request(self._store.check)
 
     async def attempt(self) -> None:
@@ -118,46 +117,48 @@ class Transfers:
         with self.availability.attempting():
             await self._workers.request(self._store.check)
 
-    async def fetch(self, operation: Operation, kind: str | None, default_kind: str) -> Fetched:
-        """Take a module in the backend and bring its data into place.
+    async def fetch(
+        self, operation: Operation, kind: str | None, default_kind: str, *, on_claim: Callable[[str, float], None]
+    ) -> Fetched:
+        """Take a module in the backend, by a lease, and bring its data into place.
 
         Args:
             operation: the operation that it belongs to.
             kind: kind asked for; `None` = whatever it is.
             default_kind: kind of a module that has none recorded.
+            on_claim: told on a thread, once it is taken, by which claim, and the time of CLOCK_BOOTTIME before that was
+                asked for. Once told, it is the caller's to release, also where the fetch fails.
 
         Returns:
             What was fetched.
 
         Raises:
             KindMismatch: its data belongs to another kind; nothing was changed.
+            LeaseHeld: another hub has it; nothing was changed.
             ModhubError: the backend, the local disk or a cancellation ended it; there is no local data.
         """
         module_id = operation.module_id
         started = time.monotonic()
 
         def work(turn: Turn) -> tuple[Fetched, int, int]:
-            remote = self._remote(module_id)
-            found = head = remote.read_head()
+            remote = self.remote(module_id)
+            head = remote.read_head()
             recorded = head.kind if head is not None and head.manifest is not None else None
             if recorded is not None and kind is not None and recorded != kind:
                 raise KindMismatch(f"module {module_id!r} is of kind {recorded!r}, not {kind!r}")
-            head = remote.claim(head, recorded or kind or default_kind)
-            fetched = Fetched(head.kind, head.claim, head if found is None else None)
-            try:
-                self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
-                hydrated = remote.hydrate(
-                    head,
-                    self._layout.data(module_id),
-                    scratch=self._layout.scratch_of(module_id),
-                    index=self._layout.index(module_id),
-                    progress=turn.on_progress,
-                    cancelled=turn.cancelled,
-                )
-            except (BackendsError, OSError):
-                self._release(module_id, fetched)
-                raise
-            return fetched, hydrated.bytes, hydrated.files
+            asked_at = boottime()
+            head = remote.claim(head, recorded or kind or default_kind, lease_s=self._lease_s)
+            on_claim(head.claim, asked_at)
+            self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
+            hydrated = remote.hydrate(
+                head,
+                self._layout.data(module_id),
+                scratch=self._layout.scratch_of(module_id),
+                index=self._layout.index(module_id),
+                progress=turn.on_progress,
+                cancelled=turn.cancelled,
+            )
+            return Fetched(head.kind, head.claim), hydrated.bytes, hydrated.files
 
         fetched, size, files = await self._run(operation, Phase.HYDRATING, work)
         self._bus.publish(
@@ -170,45 +171,37 @@ class Transfers:
         )
         return fetched
 
-    async def release(self, module_id: str, fetched: Fetched) -> None:
-        """Take back what a fetch made in the backend of a module that had nothing there."""
-        await self._workers.request(self._release, module_id, fetched)
+    async def release(self, module_id: str, claim: str) -> None:
+        """Give back what a fetch took, and delete what it made of a module of which the backend had nothing."""
+        if not self.availability.available:
+            return  # the lease runs out by itself
 
-    def _release(self, module_id: str, fetched: Fetched) -> None:
-        if fetched.created is None:
-            return
+        def release() -> None:
+            remote = self.remote(module_id)
+            head = remote.read_head()
+            if head is not None and head.claim == claim:
+                remote.release(head)
+
         try:
-            self._remote(module_id).release(fetched.created)
+            await self._workers.request(release)
         except BackendsError as error:
-            # An empty claim is no data: the next provision takes it over, obliterate deletes it.
-            self._bus.publish_from_thread("backend.failed", module_id, error=str(error))
-
-    async def check_base(self, operation: Operation, base: str | None) -> None:
-        """Make sure that the backend still holds what the local dirty data grew from.
-
-        Raises:
-            DataConflict: it holds something else.
-            BackendError: it can't be asked.
-        """
-        await self._run(operation, Phase.HYDRATING, lambda _: self._head_of(operation.module_id, base))
+            # The lease runs out, and an empty claim is no data: the next provision takes it over, obliterate deletes it.
+            self._bus.publish("backend.failed", module_id, error=str(error))
 
     def _head_of(self, module_id: str, base: str | None) -> Head:
-        head = self._remote(module_id).read_head()
+        head = self.remote(module_id).read_head()
         if head is None or head.tombstone or head.claim != base:
-            found = "nothing" if head is None else "an obliteration" if head.tombstone else head.claim
-            raise DataConflict(
-                f"module {module_id!r}: local data grew from {base}, the backend now holds {found}",
-                hint="both are kept: copy what is needed from the data directory, then obliterate one side",
-            )
+            raise data_conflict(module_id, base, head, self._layout.data(module_id))
         return head
 
-    async def send(self, operation: Operation, base: str | None, *, keep_previous: bool) -> str:
+    async def send(self, operation: Operation, base: str | None, *, keep_previous: bool, release: bool = False) -> str:
         """Send a module's data home and have the commit verified.
 
         Args:
             operation: the operation that it belongs to.
             base: the claim that the data grew from.
             keep_previous: whether the manifest before it is kept beside the new one.
+            release: give the lease back with the commit: any hub may take the module from then on.
 
         Returns:
             The claim that the local data now equals.
@@ -221,11 +214,12 @@ class Transfers:
 
         def work(turn: Turn) -> Dehydrated:
             self._layout.forget_untraceable(module_id)
-            return self._remote(module_id).dehydrate(
+            return self.remote(module_id).dehydrate(
                 self._head_of(module_id, base),
                 self._layout.data(module_id),
                 index=self._layout.index(module_id),
                 keep_previous=keep_previous,
+                release=release,
                 progress=turn.on_progress,
                 cancelled=turn.cancelled,
             )
@@ -242,50 +236,51 @@ class Transfers:
         )
         return sent.head.claim
 
+    async def held_elsewhere_s(self, operation: Operation) -> float:
+        """Return for how many seconds, at the most, another hub holds a module by a lease; 0.0 = none does.
+
+        Raises:
+            ModhubError: the backend can't be asked.
+        """
+
+        def look(_: Turn) -> float:
+            try:
+                head = self.remote(operation.module_id).read_head()
+            except CorruptData:
+                return 0.0  # no hub can work under it
+            # A tombstone keeps the lease that it overrode, whoever wrote it.
+            return 0.0 if head is None or (head.owner == self._hub_id and not head.tombstone) else head.lease_ms / 1000
+
+        return await self._run(operation, Phase.OTHER, look)
+
     async def erase(self, operation: Operation) -> Erased:
         """Delete everything that the backend holds of a module, proven by listing.
 
         Raises:
             ModhubError: something is left, or may be.
         """
-        remote = self._remote(operation.module_id)
+        remote = self.remote(operation.module_id)
         # Its progress goes past the turn: an erasure never yields, since it moves nothing.
         return await self._run(operation, Phase.OTHER, lambda _: remote.erase(progress=operation.on_progress))
+
+    async def erase_stragglers(self, module_id: str) -> Erased:
+        """Delete what arrived in the backend of a module after its erasure, unless it was made anew.
+
+        Raises:
+            BackendError: it can't be told whether anything has.
+        """
+        self.availability.require(module_id)
+        with translated(module_id), self.availability.learning():
+            return await self._workers.request(self.remote(module_id).erase_stragglers)
 
     async def _run(self, operation: Operation, phase: Phase, work: Callable[[Turn], T]) -> T:
         self.availability.require(operation.module_id)
         operation.phase = phase
         try:
-            with _translated(operation.module_id, operation):
+            with translated(operation.module_id, operation):
                 return await self._queue.run(operation, work)
         finally:
             operation.phase = Phase.OTHER
-
-
-@contextmanager
-def _translated(subject: str, operation: Operation | None = None) -> Generator[None]:
-    """Turn the errors of `backends` into the hub's."""
-    try:
-        yield
-    except TransferCancelled as error:
-        reason = operation.cancel_reason if operation else ""
-        raise OperationCancelled(f"{subject}: {reason or 'the transfer was cancelled'}") from error
-    except HeadConflict as error:
-        if operation is not None and operation.phase is Phase.HYDRATING:
-            hint = "another hub has just taken it, and nothing of it is here: use it there, or try again"
-        else:
-            hint = "another hub wrote meanwhile; the local data is kept"
-        raise DataConflict(f"{subject}: {error}", hint=hint) from error
-    except Tombstoned as error:
-        raise InvalidState(
-            f"{subject}: an obliteration was begun and is not complete", hint="obliterate it again"
-        ) from error
-    except (LocalDiskError, SourceChanged, UnsupportedFile) as error:
-        raise LocalDataError(f"{subject}: {error}", hint=error.hint) from error
-    except BackendsError as error:
-        raise BackendError(f"{subject}: {error}", hint=error.hint) from error
-    except OSError as error:
-        raise LocalDataError(f"{subject}: {error}") from error
 
 
 def _milliseconds_since(started: float) -> float:

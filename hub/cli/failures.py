@@ -9,6 +9,7 @@ from hub.errors import (
     InvalidModuleId,
     InvalidState,
     KindMismatch,
+    LeaseHeld,
     ModhubError,
     StartFailed,
     UnknownKind,
@@ -19,7 +20,7 @@ EXIT_USAGE = 2
 EXIT_REFUSED = 3
 
 _USAGE = (InvalidConfig, InvalidModuleId, UnknownKind)
-_REFUSED = (InvalidState, KindMismatch)
+_REFUSED = (InvalidState, KindMismatch, LeaseHeld)
 
 
 def exit_code(error: ModhubError) -> int:

@@ -5,6 +5,7 @@ from hub.operations.hibernate import hibernate, wake
 from hub.operations.obliterate import obliterate
 from hub.operations.provision import provision
 from hub.operations.recover import give_up, recover
+from hub.operations.relist import relist
 from hub.operations.work import Work
 
-__all__ = ["Work", "deprovision", "give_up", "hibernate", "obliterate", "provision", "recover", "wake"]
+__all__ = ["Work", "deprovision", "give_up", "hibernate", "obliterate", "provision", "recover", "relist", "wake"]

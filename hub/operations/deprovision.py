@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from hub.errors import ModhubError
+import os
+
+from hub.errors import DataConflict, ModhubError
 from hub.info import ModuleInfo
 from hub.lifecycle import Outcome, Pending, Request, State
 from hub.operations.work import NO_PROCESS, Work
+from hub.orders import LEASE_LOST
 
 
 async def deprovision(work: Work, reason: str = "deprovision") -> ModuleInfo:
@@ -21,13 +24,16 @@ async def deprovision(work: Work, reason: str = "deprovision") -> ModuleInfo:
     Raises:
         ModhubError: the data could not be sent home; the module is crashed, its data dirty and kept, and the watchdog
             tries again. A backend that is known to be unavailable is a `BackendError` before anything is touched:
-            stopped, the module could be neither served nor sent home.
+            stopped, the module could be neither served nor sent home. One whose lease is lost is stopped all the same,
+            and asked for nothing before: every moment that it serves on is another hub's.
     """
-    if work.record.dirty:
+    lost = reason == LEASE_LOST
+    if work.record.dirty and not lost:
         work.services.transfers.availability.require(f"deprovision of module {work.module_id!r}")
     await work.begin(State.DEPROVISIONING, reason, pending=Pending.DEPROVISION)
     try:
-        await _collect_garbage(work)
+        if not lost:
+            await _collect_garbage(work)
         await work.stop_instance(force=True)
         await send_home(work)
     except ModhubError as error:
@@ -39,16 +45,26 @@ async def deprovision(work: Work, reason: str = "deprovision") -> ModuleInfo:
 
 
 async def send_home(work: Work) -> None:
-    """Commit the local data to the backend, then take it away from here.
+    """Commit the local data to the backend, give the module back there, and take the data away from here.
 
     Raises:
         ModhubError: it was not committed, or could not be taken away; nothing is lost.
     """
-    record = work.record
+    record, services = work.record, work.services
     if record.dirty:
         work.check_wanted(Request.OBLITERATE)
         work.operation.step = "dehydrating"
-        base = await work.services.transfers.send(work.operation, record.base, keep_previous=record.suspect)
+        try:
+            base = await services.transfers.send(
+                work.operation, record.base, keep_previous=record.suspect, release=True
+            )
+        except DataConflict:
+            services.leases.forget(work.entry)
+            # One way out of a conflict is that a person takes the data here away: then this side is decided.
+            if await services.workers.run(os.path.lexists, services.layout.data(work.module_id)):
+                raise
+            base = None
+        await services.leases.let_go(work.entry)
         await work.note("committed", dirty=False, base=base, suspect=False)
     await work.discard()
 

@@ -1,4 +1,4 @@
-"""Hibernate and wake: the process goes and comes, the data stays. No backend traffic."""
+"""Hibernate and wake: the process goes and comes, the data stays. No backend traffic while the lease runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ async def hibernate(work: Work, *, force: bool = False, reason: str = "hibernate
 
     Args:
         work: the operation.
-        force: end the process by SIGKILL when its `stop_timeout` is over; for the end of the hub.
+        force: end the process by SIGKILL when its `stop_timeout` is over; for the end of the hub, or of its lease.
         reason: why, for the log.
 
     Returns:
@@ -49,9 +49,12 @@ async def wake(work: Work) -> ModuleInfo:
 
     Raises:
         WakeFailed: it did not become ready; the module stays hibernated.
+        DataConflict: its lease had run out, and another hub has it.
+        BackendError: its lease had run out, the backend can't be asked, and nothing is to be served without a lease.
     """
     await work.begin(State.WAKING, "wake")
     try:
+        await work.services.leases.ensure(work.operation, work.entry)
         instance = await work.start_instance()
     except ModhubError as error:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)

@@ -21,18 +21,25 @@ async def obliterate(work: Work) -> Obliterated:
         ModhubError: something may be left; the obliteration stays pending and is the module's only future.
     """
     await work.begin(State.OBLITERATING, "obliterate", pending=Pending.OBLITERATE)
+    ours = work.services.leases.runs(work.entry)
+    work.services.leases.forget(work.entry)
     try:
         if work.entry.instance is not None:
             await work.entry.instance.kill()
             work.entry.instance = None
         work.operation.step = "erasing locally"
         local_bytes = await _erase_locally(work)
+        # Overridden, another hub's lease may still run, and what that hub was sending when it lost the module may yet
+        # arrive. Journalled before: when all is gone, nothing there tells any more.
+        if not ours and (held_s := await work.services.transfers.held_elsewhere_s(work.operation)):
+            await work.note("overriding a lease", relist_s=max(held_s, work.record.relist_s))
         work.operation.step = "erasing the backend"
         erased = await work.services.transfers.erase(work.operation)
     except ModhubError as error:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
         raise
-    await work.advance(Outcome.DONE, "done", dirty=False, pending=None, port=None, **NO_PROCESS)
+    relist_s = max(erased.held_s, work.record.relist_s)
+    await work.advance(Outcome.DONE, "done", dirty=False, pending=None, port=None, relist_s=relist_s, **NO_PROCESS)
     work.services.bus.publish(
         "module.obliterated",
         work.module_id,

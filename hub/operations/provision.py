@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-from hub.errors import BackendError, LocalDataError, ModhubError, OperationCancelled
+from hub.errors import LocalDataError, ModhubError, OperationCancelled
 from hub.info import ModuleInfo
 from hub.lifecycle import Outcome, Request, State
 from hub.operations.work import NO_PROCESS, Work, as_asked, port_and_process
-from hub.transfers import Fetched
 
 
 async def provision(work: Work, kind: str | None) -> ModuleInfo:
@@ -26,7 +25,6 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         ModhubError: its data could not be had. Either way it is as it was before.
     """
     kept = work.record.dirty
-    fetched: Fetched | None = None
     if not kept:
         work.services.transfers.availability.require(f"provision of module {work.module_id!r}")
         await _check_nothing_there(work)
@@ -37,14 +35,21 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
             raise OperationCancelled(f"provision of module {work.module_id!r}: the hub closes")
         work.check_wanted(Request.DEPROVISION, Request.OBLITERATE)
         if kept:
-            await check_conflict(work)
+            await work.services.leases.ensure(work.operation, work.entry)
         else:
-            fetched = await work.services.transfers.fetch(work.operation, kind, work.services.config.default_kind)
+            fetched = await work.services.transfers.fetch(
+                work.operation,
+                kind,
+                work.services.config.default_kind,
+                on_claim=work.services.leases.noting(work.entry),
+            )
+            # Hydrating may have taken longer than a lease, of which none was renewed while the machine was suspended.
+            await work.services.leases.ensure(work.operation, work.entry)
             # From here on a process may write: should the hub die now, this data is not thrown away.
             await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True)
         instance = await work.start_instance()
     except ModhubError as error:
-        await _undo(work, error, fetched, kept=kept)
+        await _undo(work, error, kept=kept)
         raise as_asked(work, error) from error.__cause__
     await work.advance(Outcome.READY, "ready", dirty=True, pending=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)
@@ -60,18 +65,7 @@ async def _check_nothing_there(work: Work) -> None:
         )
 
 
-async def check_conflict(work: Work) -> None:
-    """Refuse when the backend moved on; where it can't be asked, the local data is the newest that there is.
-
-    A conflict that goes unseen here is caught by the conditional commit, before anything is overwritten.
-    """
-    try:
-        await work.services.transfers.check_base(work.operation, work.record.base)
-    except BackendError as error:
-        work.services.bus.publish("backend.failed", work.module_id, work.operation.op_id, error=str(error))
-
-
-async def _undo(work: Work, error: ModhubError, fetched: Fetched | None, *, kept: bool) -> None:
+async def _undo(work: Work, error: ModhubError, *, kept: bool) -> None:
     """Leave nothing behind that this operation brought. Data that was here before stays as it is."""
     if kept:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
@@ -83,7 +77,8 @@ async def _undo(work: Work, error: ModhubError, fetched: Fetched | None, *, kept
         # Still there: it stays tracked, and goes home like all dirty data.
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
         return
-    if fetched is not None:
-        await work.services.transfers.release(work.module_id, fetched)
+    if (claim := work.entry.claim) is not None:
+        await work.services.leases.let_go(work.entry)
+        await work.services.transfers.release(work.module_id, claim)
     await work.advance(Outcome.FAILED, "failed", dirty=False, base=None, last_error=str(error), **NO_PROCESS)
     await work.clean_up()

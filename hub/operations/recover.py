@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from hub.errors import ModhubError
+from hub.errors import DataConflict, ModhubError
 from hub.info import ModuleInfo
 from hub.lifecycle import Outcome, Pending, State
 from hub.operations.deprovision import send_home
-from hub.operations.provision import check_conflict
 from hub.operations.work import NO_PROCESS, Work, as_asked, port_and_process
 
 
@@ -21,17 +20,24 @@ async def recover(work: Work) -> ModuleInfo:
 
     Raises:
         RecoverFailed: it did not become ready; the module is crashed, and the watchdog decides what follows.
+        DataConflict: another hub has it; it is crashed, its data kept, and no recovery is tried any more.
+        BackendError: its lease had run out, the backend can't be asked, and nothing is to be served without a lease.
     """
-    # Dirty again where a deprovision had committed the data and failed after that: a process is about to write.
-    await work.begin(State.RECOVERING, "recover", restarts=work.record.restarts + 1, dirty=True)
+    await work.begin(State.RECOVERING, "recover", restarts=work.record.restarts + 1)
     try:
-        if work.record.pending is Pending.DEPROVISION:
-            await check_conflict(work)
+        await work.services.leases.ensure(work.operation, work.entry)
         # A deprovision that failed may have left it with a process that is going down.
         await work.stop_instance(force=True)
+        if not work.record.dirty:
+            # A deprovision had committed the data and failed after that; now a process is about to write again.
+            await work.note("starting", dirty=True)
         instance = await work.start_instance()
     except ModhubError as error:
-        await work.advance(Outcome.ATTEMPT_FAILED, "attempt_failed", last_error=str(error), **NO_PROCESS)
+        # In a conflict no start will ever do: what is left to try, ever more rarely, is to send the data home.
+        pending = Pending.DEPROVISION if isinstance(error, DataConflict) else work.record.pending
+        await work.advance(
+            Outcome.ATTEMPT_FAILED, "attempt_failed", pending=pending, last_error=str(error), **NO_PROCESS
+        )
         raise as_asked(work, error) from error.__cause__
     # Serving again, it is wanted here: an earlier try to send it home is off.
     await work.advance(Outcome.READY, "ready", pending=None, **port_and_process(instance))

@@ -1,9 +1,23 @@
-"""Watching over modules, the backend and the event loop: crashes, unfinished intents, idleness, liveness, outages."""
+"""Watching over modules, the backend, leases and the loop: crashes, unfinished intents, idleness, liveness, outages."""
 
 from hub.watchdog.backend import BackendWatch, Unavailable
 from hub.watchdog.idle import IdleSweep
+from hub.watchdog.leases import Finish, LeaseWatch, Resume
 from hub.watchdog.liveness import Liveness
+from hub.watchdog.relisting import Relisting
 from hub.watchdog.stall import StallWatch
 from hub.watchdog.watchdog import Observed, Watchdog
 
-__all__ = ["BackendWatch", "IdleSweep", "Liveness", "Observed", "StallWatch", "Unavailable", "Watchdog"]
+__all__ = [
+    "BackendWatch",
+    "Finish",
+    "IdleSweep",
+    "LeaseWatch",
+    "Liveness",
+    "Observed",
+    "Relisting",
+    "Resume",
+    "StallWatch",
+    "Unavailable",
+    "Watchdog",
+]

@@ -186,8 +186,9 @@ def sleepers(root: Path) -> None:
     journal = Journal(root / "seed.sqlite3")
     journal.open()
     (root / "data").mkdir()
+    # Without a claim, which the backend would have to know: measured is what the hub's own part costs.
     records = [
-        ModuleRecord(f"h{number}", "store", State.HIBERNATED, dirty=True, base="o/1", since=time.time())
+        ModuleRecord(f"h{number}", "store", State.HIBERNATED, dirty=True, since=time.time())
         for number in range(SLEEPERS)
     ]
     asyncio.run(journal.write(*records))

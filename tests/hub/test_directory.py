@@ -151,3 +151,17 @@ def test_idle_time_is_never_negative(directory: Directory, clock: Clock) -> None
     """An entry stamped a little ahead of the clock shows 0."""
     entry = Entry(ModuleRecord("m"), active_at=clock.now + 1)
     assert directory.idle_s(entry) == 0
+
+
+def test_what_is_to_be_listed_again_is_remembered_but_not_tracked(directory: Directory) -> None:
+    """An obliterated module that another hub held is shown to nobody, and not forgotten before its listing is done."""
+    entry = directory.put(ModuleRecord("m", relist_s=60.0))
+    directory.put(ModuleRecord("other", state=State.HIBERNATED))
+    assert directory.to_relist() == [entry]
+    assert entry not in list(directory.tracked())
+    directory.drop("m")
+    assert directory.find("m") is entry
+    directory.put(ModuleRecord("m"))
+    assert directory.to_relist() == []
+    directory.drop("m")
+    assert directory.find("m") is None

@@ -77,7 +77,7 @@ def test_records_survive_the_end_of_the_hub(records: list[ModuleRecord], tmp_pat
     path = tmp_path / f"{id(records)}.sqlite3"
     path.unlink(missing_ok=True)
     write(path, *records)
-    assert load(path) == sorted((r for r in records if r.tracked), key=lambda r: r.module_id)
+    assert load(path) == sorted((r for r in records if r.remembered), key=lambda r: r.module_id)
 
 
 def test_the_last_record_of_a_module_wins(path: Path) -> None:
@@ -92,6 +92,15 @@ def test_an_untracked_record_removes_the_row(path: Path) -> None:
     write(path, hibernated("gone"), hibernated("stays"))
     write(path, ModuleRecord("gone"), ModuleRecord("never-was"))
     assert load(path) == [hibernated("stays")]
+
+
+def test_a_module_that_is_to_be_listed_again_keeps_its_row(path: Path) -> None:
+    """Untracked as it is, since the next hub has to know; when that is done it leaves nothing."""
+    write(path, hibernated("m"))
+    write(path, ModuleRecord("m", relist_s=60.0))
+    assert load(path) == [ModuleRecord("m", relist_s=60.0)]
+    write(path, ModuleRecord("m"))
+    assert load(path) == []
 
 
 def test_a_removed_module_leaves_no_bytes(path: Path) -> None:

@@ -28,6 +28,7 @@ RECORDS = st.builds(
     last_error=st.none() | st.text(max_size=20),
     since=st.floats(0, 1e10),
     parked=st.booleans(),
+    relist_s=st.floats(0, 1e5),
 )
 
 
@@ -63,7 +64,7 @@ def test_dirty_data_and_what_it_grew_from_survive(record: ModuleRecord, now: flo
 def test_what_resolution_does_not_decide_stays(record: ModuleRecord, now: float) -> None:
     """Identity, kind, port, history and the last error are carried over."""
     after = resolved(record, now)
-    for name in ("module_id", "kind", "port", "restarts", "last_error", "parked", "base", "suspect"):
+    for name in ("module_id", "kind", "port", "restarts", "last_error", "parked", "base", "suspect", "relist_s"):
         assert getattr(after, name) == getattr(record, name)
 
 

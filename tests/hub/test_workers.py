@@ -30,6 +30,7 @@ def test_work_runs_off_the_loop_and_returns(workers: Workers) -> None:
     assert result == 3
     assert name.startswith("modhub-files")
     assert asyncio.run(workers.request(work, 1, two=2)) == (3, "modhub-request_0")
+    assert asyncio.run(workers.renew(work, 1, two=2)) == (3, "modhub-lease_0")
 
 
 def test_what_work_raises_reaches_the_caller(workers: Workers) -> None:
@@ -38,14 +39,14 @@ def test_what_work_raises_reaches_the_caller(workers: Workers) -> None:
     def fail() -> None:
         raise FileNotFoundError("gone")
 
-    for run in (workers.run, workers.request):
+    for run in (workers.run, workers.request, workers.renew):
         with pytest.raises(FileNotFoundError, match="gone"):
             asyncio.run(run(fail))
 
 
-@pytest.mark.parametrize("slow", ["erase", "request"])
+@pytest.mark.parametrize("slow", ["erase", "request", "renew"])
 def test_short_work_does_not_queue_behind_slow(workers: Workers, slow: str) -> None:
-    """While deletions, or requests to a backend that hangs, have all their threads, file work still runs."""
+    """While deletions, requests or renewals at a backend that hangs have all their threads, file work still runs."""
 
     async def scenario() -> list[str]:
         blocks = [Block() for _ in range(20)]

@@ -101,6 +101,7 @@ def _file_system(path: Path) -> str:
 
 
 def _modules(records: Sequence[ModuleRecord], *, live: bool) -> Iterator[Finding]:
+    records = [record for record in records if record.tracked]  # others are to be listed again, and hold nothing here
     counts = Counter(record.state for record in records)
     summary = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
     yield ok(

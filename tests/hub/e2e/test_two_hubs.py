@@ -19,10 +19,10 @@ def test_a_provision_that_loses_a_race_says_so_and_leaves_nothing(
     """Another hub takes the module between the look and the claim: nothing of it is here, and nothing is said to be."""
     claim = RemoteModule.claim
 
-    def late(self: RemoteModule, head: Head | None, kind: str) -> Head:
+    def late(self: RemoteModule, head: Head | None, kind: str, *, lease_s: float) -> Head:
         monkeypatch.undo()
         other.provision("m")
-        return claim(self, head, kind)
+        return claim(self, head, kind, lease_s=lease_s)
 
     hub, other = make_hub(), make_hub(data="other")
     monkeypatch.setattr(RemoteModule, "claim", late)

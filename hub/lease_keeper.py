@@ -1,0 +1,225 @@
+"""Keeping this hub's leases: what it holds by which claim until when, renewing it, and giving it back.
+
+Entries' `claim`, `lease_until` and `lease_s` are written here and nowhere else, on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext, suppress
+
+from backends import BackendsError, Head, HeadConflict
+from backends.cancellation import watching
+from backends.hydration.lease import boottime
+from hub.backend_errors import data_conflict, translated
+from hub.config import HubConfig
+from hub.directory import Directory, Entry
+from hub.errors import BackendError
+from hub.events import EventBus
+from hub.layout import Layout
+from hub.leases import LeasePolicy, Schedule, keeps_claim, renewal_due, retry_due, shortening_due, spread_first
+from hub.operation import Operation, Phase
+from hub.transfers import Transfers
+from hub.workers import Workers
+
+SERVE = "serve"
+
+
+class LeaseKeeper:
+    """The leases of one hub.
+
+    Args:
+        config: how long they are, and what happens when one runs out unrenewed.
+        layout: the hub's directories.
+        directory: the modules.
+        transfers: the way to the backend.
+        workers: threads for single requests.
+        bus: for events.
+        clock: seconds of CLOCK_BOOTTIME.
+        chance: gives numbers in [0, 1).
+
+    Attributes:
+        policy: how long leases are.
+        schedule: which is renewed when.
+        clock: as given.
+        chance: as given.
+    """
+
+    def __init__(
+        self,
+        config: HubConfig,
+        *,
+        layout: Layout,
+        directory: Directory,
+        transfers: Transfers,
+        workers: Workers,
+        bus: EventBus,
+        clock: Callable[[], float] = boottime,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.policy = LeasePolicy(config.lease, config.hibernated_lease)
+        self.schedule = Schedule()
+        self.clock = clock
+        self.chance = chance
+        self._lapse = config.lease_lapse
+        self._layout = layout
+        self._directory = directory
+        self._transfers = transfers
+        self._workers = workers
+        self._bus = bus
+        self._in_flight: dict[str, set[asyncio.Future[None]]] = {}
+
+    def plan_all(self) -> None:
+        """Plan the renewal of every lease that is not planned: at the start of the hub, little by little."""
+        unknown: list[Entry] = []
+        for entry in self._directory.tracked():
+            record = entry.record
+            if record.base is None or not keeps_claim(record) or self.schedule.planned(record.module_id) is not None:
+                continue
+            if entry.claim is None:
+                entry.claim = record.base
+                unknown.append(entry)
+            else:
+                self.schedule.plan(record.module_id, self.clock())
+        for module_id, at in spread_first(self.policy, [entry.record for entry in unknown], self.clock()):
+            self.schedule.plan(module_id, at)
+
+    def noting(self, entry: Entry) -> Callable[[str, float], None]:
+        """Return what a transfer calls, on its thread, when it has claimed a module.
+
+        Args:
+            entry: the module.
+
+        Returns:
+            A function of the claim and the time before it was asked for.
+        """
+        loop = asyncio.get_running_loop()
+
+        def note(claim: str, asked_at: float) -> None:
+            loop.call_soon_threadsafe(self._hold, entry, claim, asked_at, self.policy.lease_s)
+
+        return note
+
+    async def ensure(self, operation: Operation, entry: Entry) -> None:
+        """See to it that a process may start on the kept data of a module. While its lease runs, nothing is asked.
+
+        Args:
+            operation: the operation that it belongs to.
+            entry: the module.
+
+        Raises:
+            DataConflict: the claim that the data grew from is not the module's any more.
+            BackendError: the backend can't be asked, the lease may have run out, and `lease_lapse` says "stop".
+            OperationCancelled: what waits for the module ended it.
+        """
+        module_id, now = operation.module_id, self.clock()
+        if self.runs(entry):
+            planned = self.schedule.planned(module_id)
+            self.schedule.plan(module_id, shortening_due(now, planned, self.policy.lease_s, self.chance))
+            return
+        if entry.claim is None:
+            entry.claim = entry.record.base
+        if entry.claim is None:
+            raise data_conflict(module_id, None, None, self._layout.data(module_id))
+        operation.phase = Phase.HYDRATING
+        try:
+            with translated(module_id, operation):
+                self._transfers.availability.require(module_id)
+                await self.renew(entry, operation)
+        except BackendError as error:
+            self._go_on_without(entry, operation, error)
+        finally:
+            operation.phase = Phase.OTHER
+
+    def _go_on_without(self, entry: Entry, operation: Operation, error: BackendError) -> None:
+        module_id, now = entry.record.module_id, self.clock()
+        if self._lapse != SERVE:
+            raise BackendError(
+                f"{error.message}; its lease may have run out, and another hub may have the module",
+                hint="try again when the backend can be reached; lease_lapse decides that nothing is served without",
+                retry_after_s=error.retry_after_s,
+            ) from error
+        # The local data is the newest that this hub can know of. If that is wrong, the next renewal stops the process,
+        # and the commit is conditional.
+        self.schedule.plan(module_id, retry_due(now, entry.lease_until, self.policy.lease_s, self.chance))
+        self._bus.publish("module.lease_lapsed", module_id, operation.op_id, action=self._lapse, error=str(error))
+
+    async def renew(self, entry: Entry, operation: Operation | None = None) -> None:
+        """Renew the lease of a module once.
+
+        Args:
+            entry: the module, which has a claim.
+            operation: whose start waits for it; it then goes past those that merely keep what they have.
+
+        Raises:
+            DataConflict: the claim is not the module's any more: the lease is lost, if it was still wanted.
+            BackendsError: the backend failed.
+        """
+        module_id, claim = entry.record.module_id, entry.claim
+        assert claim is not None, "who renews has a claim"
+        lease_s = self.policy.wanted_s(entry.record.state)
+        # Where the answer is lost the lease may have been made a shorter one: nothing is believed that is not certain.
+        entry.lease_until = min(entry.lease_until, self.clock() + lease_s)
+        remote = self._transfers.remote(module_id)
+        token = None if operation is None else operation.cancelled
+
+        def ask() -> tuple[float, Head]:
+            # The token of the operation, where there is one: what waits for the module ends its repetitions.
+            with watching(token) if token is not None else nullcontext():
+                asked_at = self.clock()
+                return asked_at, remote.renew(claim, lease_s=lease_s)
+
+        request = self._workers.renew if operation is None else self._workers.request
+        with self._under_way(module_id):
+            try:
+                with self._transfers.availability.learning():
+                    asked_at, head = await request(ask)
+            except HeadConflict as error:
+                if entry.claim == claim:
+                    self._lose(entry, error.current)
+                raise data_conflict(module_id, claim, error.current, self._layout.data(module_id)) from error
+            if entry.claim == claim:
+                self._hold(entry, claim, asked_at, lease_s)
+            elif entry.claim is None:
+                # It was given back while this was under way, which has taken it again.
+                with suppress(BackendsError):
+                    await request(remote.release, head)
+
+    @contextmanager
+    def _under_way(self, module_id: str) -> Generator[None]:
+        ended = asyncio.get_running_loop().create_future()
+        self._in_flight.setdefault(module_id, set()).add(ended)
+        try:
+            yield
+        finally:
+            ended.set_result(None)
+            self._in_flight[module_id].discard(ended)
+            if not self._in_flight[module_id]:
+                del self._in_flight[module_id]
+
+    def runs(self, entry: Entry) -> bool:
+        """Tell whether this hub holds a module for certain: nobody else can have taken it."""
+        return entry.claim is not None and entry.lease_until > self.clock()
+
+    def forget(self, entry: Entry) -> None:
+        """Hold a module no longer: it is not renewed any more."""
+        entry.claim, entry.lease_until, entry.lease_s = None, 0.0, 0.0
+        self.schedule.drop(entry.record.module_id)
+
+    async def let_go(self, entry: Entry) -> None:
+        """Hold a module no longer, and wait for what of it is under way: afterwards nothing takes its lease again."""
+        self.forget(entry)
+        if under_way := self._in_flight.get(entry.record.module_id):
+            await asyncio.wait(under_way)
+
+    def _hold(self, entry: Entry, claim: str, asked_at: float, lease_s: float) -> None:
+        entry.claim, entry.lease_until, entry.lease_s = claim, asked_at + lease_s, lease_s
+        wanted_s = self.policy.wanted_s(entry.record.state)
+        self.schedule.plan(entry.record.module_id, renewal_due(asked_at, lease_s, wanted_s, self.chance))
+
+    def _lose(self, entry: Entry, found: Head | None) -> None:
+        self.forget(entry)
+        holder = None if found is None or found.tombstone else found.owner
+        self._bus.publish("module.lease_lost", entry.record.module_id, holder=holder)
