@@ -15,6 +15,8 @@ from hub.lifecycle import State
 from hub.operation import Operation
 from hub.record import ModuleRecord
 
+_ASLEEP = frozenset({State.HIBERNATED, State.UNPROVISIONED})
+
 
 @dataclass(slots=True)
 class Entry:
@@ -53,6 +55,7 @@ class Directory:
         self._entries: dict[str, Entry] = {}
         # Provisioned modules apart, so that what looks at the living does not walk ten thousand sleepers.
         self._provisioned: dict[str, Entry] = {}
+        self._active: dict[str, Entry] = {}
 
     def find(self, module_id: str) -> Entry | None:
         """Return a module's entry, if it has one."""
@@ -73,6 +76,10 @@ class Directory:
             self._provisioned[record.module_id] = entry
         else:
             self._provisioned.pop(record.module_id, None)
+        if record.state in _ASLEEP:
+            self._active.pop(record.module_id, None)
+        else:
+            self._active[record.module_id] = entry
         return entry
 
     def drop(self, module_id: str) -> None:
@@ -93,6 +100,10 @@ class Directory:
     def provisioned(self) -> list[Entry]:
         """Return the entries of the modules that are provisioned."""
         return list(self._provisioned.values())
+
+    def active(self) -> Iterator[Entry]:
+        """Yield the entries of the modules that are neither hibernated nor unprovisioned."""
+        return iter(self._active.values())
 
     def idle_s(self, entry: Entry) -> float:
         """Return seconds since the last activity of a module."""

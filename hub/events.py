@@ -45,6 +45,10 @@ VOCABULARY: Mapping[str, EventSpec] = {
         _E, ("actor", "error", "traceback", "restarts"), "A defect in an actor's own code; its behaviour is replaced."
     ),
     "hub.dead_letter": EventSpec(_I, ("actor", "message_type", "reason"), "A message could not be delivered."),
+    "hub.disk_low": EventSpec(
+        _W, ("free_bytes", "reserve_bytes"), "The disk is below its reserve: modules are sent home, none are started."
+    ),
+    "hub.disk_ok": EventSpec(_I, ("free_bytes", "reserve_bytes"), "The disk is above its reserve again."),
     "module.transition": EventSpec(
         _I, ("from_state", "to_state", "reason", "kind", "dirty", "port", "pid", "duration_ms"), "The state changed."
     ),

@@ -20,6 +20,7 @@ import pykka
 from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
 from hub.config import HubConfig
 from hub.directory import Directory
+from hub.disk import Disk
 from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
 from hub.events import Event, EventBus
 from hub.instance import LocalRunner
@@ -29,12 +30,13 @@ from hub.journal import Journal
 from hub.layout import Layout
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
+from hub.places import Places
 from hub.plugins import Plugin, load_plugins
 from hub.registry import Registry
 from hub.resolution import resolve_modules
 from hub.services import Services
 from hub.transfers import Transfers
-from hub.watchdog import BackendWatch, IdleSweep, Liveness, Observed, StallWatch, Unavailable, Watchdog
+from hub.watchdog import BackendWatch, DiskWatch, IdleSweep, Liveness, Observed, StallWatch, Unavailable, Watchdog
 from hub.workers import Workers, finish
 
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
@@ -130,8 +132,11 @@ class Runtime:
         loop = asyncio.get_running_loop()
         directory = Directory(layout, loop.time)
         ports = PortAllocator(config.ports)
-        transfers = Transfers(config, journal.hub_id, layout, workers, self._bus, clock=loop.time)
+        disk = Disk(layout.root, config.disk_reserve, workers, self._bus)
+        await disk.look()
+        transfers = Transfers(config, journal.hub_id, layout, workers, disk=disk, bus=self._bus, clock=loop.time)
         self._stack.push_async_callback(_off_loop, transfers.close)
+        starts = anyio.CapacityLimiter(config.max_starts)
         services = self._services = Services(
             config=config,
             layout=layout,
@@ -142,7 +147,9 @@ class Runtime:
             workers=workers,
             transfers=transfers,
             runner=LocalRunner(journal.hub_id, ports, workers, layout.root),
-            starts=anyio.CapacityLimiter(config.max_starts),
+            starts=starts,
+            disk=disk,
+            places=Places(config, directory, disk, starts),
             clock=loop.time,
         )
         await self._sweep_processes(services)
@@ -185,6 +192,7 @@ class Runtime:
         self._bus.subscribe(tell_watchdogs)
         self._stack.callback(self._bus.unsubscribe, tell_watchdogs)
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
+        system.spawn(DiskWatch, services, name="disk-watch", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
 

@@ -13,11 +13,13 @@ import anyio
 from actors import Ref
 from hub.config import HubConfig
 from hub.directory import Directory
+from hub.disk import Disk
 from hub.events import EventBus
 from hub.instance import InstanceRunner
 from hub.journal import Journal
 from hub.layout import Layout
 from hub.operation import Ledger
+from hub.places import Places
 from hub.transfers import Transfers
 from hub.workers import Workers
 
@@ -45,6 +47,8 @@ class Services:
     transfers: Transfers
     runner: InstanceRunner
     starts: anyio.CapacityLimiter
+    disk: Disk
+    places: Places
     clock: Callable[[], float]
     wall_clock: Callable[[], float] = time.time
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))

@@ -17,6 +17,7 @@ from backends import (
     Head,
     HeadConflict,
     LocalDiskError,
+    Progress,
     RemoteModule,
     SourceChanged,
     Tombstoned,
@@ -28,7 +29,16 @@ from backends import (
 from hub.availability import Availability
 from hub.breaker import BreakerPolicy
 from hub.config import HubConfig
-from hub.errors import BackendError, DataConflict, InvalidState, KindMismatch, LocalDataError, OperationCancelled
+from hub.disk import Disk
+from hub.errors import (
+    BackendError,
+    BudgetExceeded,
+    DataConflict,
+    InvalidState,
+    KindMismatch,
+    LocalDataError,
+    OperationCancelled,
+)
 from hub.events import EventBus
 from hub.layout import Layout
 from hub.operation import Operation, Phase
@@ -61,6 +71,7 @@ class Transfers:
         hub_id: in whose name modules are claimed.
         layout: the hub's directories.
         workers: threads for what is no transfer.
+        disk: how much room there is for hydrations.
         bus: for events.
         clock: monotonic seconds.
 
@@ -74,14 +85,16 @@ class Transfers:
         hub_id: str,
         layout: Layout,
         workers: Workers,
-        bus: EventBus,
         *,
+        disk: Disk,
+        bus: EventBus,
         clock: Callable[[], float],
     ) -> None:
         self._store: BlobStore = open_store(config.backend, **config.backend_options)
         self._hub_id = hub_id
         self._layout = layout
         self._workers = workers
+        self._disk = disk
         self._bus = bus
         policy = BreakerPolicy(config.breaker_failures, config.breaker_delay, config.breaker_delay_max)
         self.availability = Availability(policy, bus, clock, on_open=self._on_open)
@@ -131,12 +144,17 @@ class Transfers:
 
         Raises:
             KindMismatch: its data belongs to another kind; nothing was changed.
+            BudgetExceeded: the disk has no room for it.
             ModhubError: the backend, the local disk or a cancellation ended it; there is no local data.
         """
         module_id = operation.module_id
         started = time.monotonic()
 
         def work(turn: Turn) -> tuple[Fetched, int, int]:
+            def report(progress: Progress) -> None:
+                turn.on_progress(progress)
+                self._disk.note_written(module_id, progress.bytes_done)
+
             remote = self._remote(module_id)
             found = head = remote.read_head()
             recorded = head.kind if head is not None and head.manifest is not None else None
@@ -151,12 +169,15 @@ class Transfers:
                     self._layout.data(module_id),
                     scratch=self._layout.scratch_of(module_id),
                     index=self._layout.index(module_id),
-                    progress=turn.on_progress,
+                    admit=lambda needed: self._disk.promise(module_id, needed),
+                    progress=report,
                     cancelled=turn.cancelled,
                 )
-            except (BackendsError, OSError):
+            except (BackendsError, BudgetExceeded, OSError):
                 self._release(module_id, fetched)
                 raise
+            finally:
+                self._disk.end(module_id)
             return fetched, hydrated.bytes, hydrated.files
 
         fetched, size, files = await self._run(operation, Phase.HYDRATING, work)

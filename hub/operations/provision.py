@@ -40,6 +40,8 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
             await check_conflict(work)
         else:
             fetched = await work.services.transfers.fetch(work.operation, kind, work.services.config.default_kind)
+            if work.place is not None:
+                work.services.places.change_kind(work.place, fetched.kind)
             # From here on a process may write: should the hub die now, this data is not thrown away.
             await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True)
         instance = await work.start_instance()

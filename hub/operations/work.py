@@ -23,6 +23,7 @@ from hub.errors import (
 from hub.instance import Instance, InstanceSpec
 from hub.lifecycle import Outcome, Request, State, advance
 from hub.operation import Operation
+from hub.places import Place
 from hub.record import ModuleRecord
 from hub.services import Services
 
@@ -40,6 +41,7 @@ class Work:
         operation: the operation.
         on_exit: told when an instance that this operation starts has ended.
         waiting: tells which requests wait for the module.
+        place: what the module was promised for its way up, where it had no place before.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Work:
         *,
         on_exit: Callable[[Instance], None],
         waiting: Callable[[], frozenset[Request]],
+        place: Place | None = None,
     ) -> None:
         self.services = services
         self.entry = entry
         self.operation = operation
+        self.place = place
         self._on_exit = on_exit
         self._waiting = waiting
 
@@ -147,6 +151,8 @@ class Work:
         if kind is None:
             raise UnknownKind(f"module {self.module_id!r} is of kind {record.kind!r}, which is not configured")
         layout = services.layout
+        if self.place is not None:
+            self.place.starts = True  # no await from here to the queue of the starts, where it is counted from now on
         async with services.starts:
             self.operation.step = "starting"
             started = services.clock()
@@ -164,6 +170,7 @@ class Work:
             except OSError as error:
                 raise StartFailed(f"the process of module {self.module_id!r} can't be started: {error}") from error
         self.entry.instance = instance
+        services.places.note_start(services.clock() - started)
         services.bus.publish(
             "instance.started",
             self.module_id,
