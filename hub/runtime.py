@@ -43,7 +43,7 @@ from hub.workers import Workers, finish
 _MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
 # Those that the hub can't be without are restarted for as long as it runs, ever more slowly.
 _HUB_SUPERVISION = OneForOne(intensity=1000, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
-_WATCHED = frozenset({"module.transition", "module.resolved", "backend.available"})
+_WATCHED = frozenset({"module.transition", "module.resolved", "backend.available", "hub.disk_ok"})
 
 _log = logging.getLogger("modhub")
 

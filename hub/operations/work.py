@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import anyio
 import msgspec
 
 from hub.directory import Entry
@@ -26,6 +27,9 @@ from hub.operation import Operation
 from hub.places import Place
 from hub.record import ModuleRecord
 from hub.services import Services
+
+_FIRST_JOURNAL_DELAY_S = 0.05
+_LAST_JOURNAL_DELAY_S = 1.0
 
 
 class EffectNotJournalled(Exception):
@@ -92,11 +96,24 @@ class Work:
         await self._commit_effect(reason, state=state, op_id="", **changes)
 
     async def _commit_effect(self, reason: str, **changes: object) -> None:
-        try:
-            await self._commit(reason, **changes)
-        except JournalError as error:
-            # No domain error: what has happened can't be told. Supervision resolves it, as after the hub's own death.
-            raise EffectNotJournalled(str(error)) from error
+        """Journal what has happened, whenever the disk takes it: until then nothing of it is told.
+
+        A disk may be full for an hour, through no fault of the module's: it is not parked, and its server serves on.
+        """
+        delay_s = _FIRST_JOURNAL_DELAY_S
+        while True:
+            try:
+                return await self._commit(reason, **changes)
+            except JournalError as error:
+                if self.services.closing:
+                    # No domain error: it can't be told. The next start resolves it, as after the hub's own death.
+                    raise EffectNotJournalled(str(error)) from error
+                if delay_s == _FIRST_JOURNAL_DELAY_S:
+                    self.services.bus.publish(
+                        "hub.journal_failed", self.module_id, self.operation.op_id, error=str(error)
+                    )
+            await anyio.sleep(delay_s)
+            delay_s = min(2 * delay_s, _LAST_JOURNAL_DELAY_S)
 
     async def _commit(self, reason: str, **changes: object) -> None:
         before = self.record

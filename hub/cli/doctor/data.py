@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hub.cli.doctor.finding import Finding, fail, note, ok, warn
-from hub.cli.doctor.journal import holder, read_journal
+from hub.cli.doctor.journal import read_journal
 from hub.cli.terminal import size
 from hub.errors import JournalError
 from hub.instance.procfs import command_of
 from hub.layout import Layout
 from hub.lifecycle import Pending, State
+from hub.lock import holder
 from hub.record import ModuleRecord
 
 _LITTLE_SPACE = 1_000_000_000
@@ -41,7 +42,7 @@ def check_data_dir(root: Path) -> Iterator[Finding]:
     if existing != root or not root.is_dir():
         return
     layout = Layout(root)
-    pid = holder(layout)
+    pid = holder(layout.lock_file)
     if pid is None:
         yield ok("lock", "no hub runs on it")
     else:
