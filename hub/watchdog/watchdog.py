@@ -55,7 +55,7 @@ class Watchdog(Actor):
     def on_start(self) -> None:
         """Look at every module that may need something: at the start of the hub, and after a defect of its own."""
         for entry in list(self._services.directory.tracked()):
-            if entry.record.state is not State.HIBERNATED:
+            if entry.record.state is not State.HIBERNATED or entry.record.pending is not None:
                 self._consider(entry.record.module_id)
 
     def on_receive(self, message: Any) -> Any:

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -56,9 +57,9 @@ def sleeper(number: int, port: int = 7000) -> ModuleRecord:
     )
 
 
-def timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[int], Coroutine[Any, Any, None]], port: int) -> float:
     started = time.perf_counter()
-    work()
+    asyncio.run(work(port))
     return time.perf_counter() - started
 
 
@@ -75,10 +76,7 @@ def transitions(root: Path) -> None:
             await journal.write(sleeper(number, port))
 
     with closing(journal):
-        pairs = [
-            (timed(lambda p=port: asyncio.run(one_by_one(p))), timed(lambda p=port: asyncio.run(together(p))))
-            for port in range(3)
-        ]
+        pairs = [(timed(one_by_one, port), timed(together, port)) for port in range(3)]
     floor, group = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"{TRANSITIONS} transitions, an fsync each  {floor * 1000:8.1f} ms  {TRANSITIONS / floor:9.0f} /s")
     print(
@@ -99,19 +97,21 @@ def operations(root: Path) -> None:
     ) as hub:
         hub.provision("m")
 
-        def there_and_back() -> None:
+        def there_and_back() -> float:
+            started = time.perf_counter()
             hub.hibernate("m")
             hub.wake("m")
+            return time.perf_counter() - started
 
         without: list[float] = []
         with_it: list[float] = []
         for _ in range(ROUNDS):
-            Journal.write = forget  # type: ignore[method-assign] # the journal of the hub that runs
+            Journal.write = forget  # type: ignore[method-assign,assignment] # the journal of the hub that runs
             try:
-                without.append(timed(there_and_back))
+                without.append(there_and_back())
             finally:
                 Journal.write = write  # type: ignore[method-assign] # as above
-            with_it.append(timed(there_and_back))
+            with_it.append(there_and_back())
     floor, ours = statistics.median(without), statistics.median(with_it)
     print(f"hibernate and wake, no journal      {floor * 1000:8.2f} ms  (floor, median of {ROUNDS})")
     print(f"hibernate and wake, four commits    {ours * 1000:8.2f} ms  {ours / floor:6.3f} x floor")
