@@ -126,6 +126,11 @@ class Transfers:
         with _translated("backend"), self.availability.learning(work=False):
             await self._workers.request(self._store.check)
 
+    async def look(self) -> None:
+        """Find out whether a backend that work has just failed on is there at all."""
+        with self.availability.looking():
+            await self._workers.request(self._store.check)
+
     async def attempt(self) -> None:
         """Find out whether a backend that was unavailable is back."""
         with self.availability.attempting():

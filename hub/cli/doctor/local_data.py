@@ -36,7 +36,7 @@ def check_local_data(layout: Layout, found: Sequence[Path], records: Sequence[Mo
             "was the journal lost or replaced? restore it, or move them away; the hub touches none of them",
             items,
         )
-    left = [*_entries(layout.trash), *_entries(layout.scratch)]
+    left = [*_entries(layout.trash), *(path for path in _entries(layout.scratch) if _entries(path))]
     if left:
         items = tuple(Item(path.name, str(path), _bytes(path)) for path in left)
         message = f"{_total(items)} in {_count(items, 'leftover', 'leftovers')} of deletions and transfers"

@@ -95,7 +95,8 @@ def test_leftovers_are_found(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert findings(capsys, "--data-dir", str(tmp_path))["trash"]["status"] == Status.OK
     (layout.trash / "m.0123abcd").mkdir()
     (layout.trash / "m.0123abcd" / "file").write_bytes(bytes(MIB))
-    layout.scratch_of("n").mkdir()
+    (layout.scratch_of("n") / "hydrate-0123").mkdir(parents=True)
+    layout.scratch_of("done").mkdir()
     found = findings(capsys, "--data-dir", str(tmp_path))["trash"]
     assert found["status"] == Status.NOTE
     assert [(item["name"], item["bytes"] >= MIB) for item in found["items"]] == [("m.0123abcd", True), ("n", False)]
