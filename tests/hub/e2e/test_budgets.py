@@ -17,6 +17,7 @@ import pytest
 from backends import BackendUnavailable
 from backends.hydration.hydrate import Hydration
 from hub import BudgetExceeded, Hub, ModuleInfo, State
+from hub.disk import Disk
 from tests.hub.conftest import MakeHub, as_root, tiny_kind
 from tests.hub.faulty import faulty_backend
 from tests.hub.marked import processes_of
@@ -218,6 +219,30 @@ def fill(disk: Path, leave: int) -> Path:
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
         os.posix_fallocate(opened.fileno(), file.stat().st_size, max(free - leave, 1))
     return file
+
+
+def test_what_the_disk_held_up_goes_on_when_there_is_room(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
+) -> None:
+    """What could not be sent home is planned anew then, by chance within a short time and not after a long backoff."""
+    free = 1000
+
+    def measure(_disk: Disk) -> tuple[int, int]:
+        return free, 100
+
+    monkeypatch.setattr(Disk, "_measure", measure)
+    faults = faulty_backend(monkeypatch)
+    hub = make_hub(sweep_interval=0.02, retry_delay=1000.0, retry_delay_max=3600.0)
+    hub.provision("m")
+    faults.on("list", BackendUnavailable("down"))
+    with pytest.raises(Exception, match="down"):
+        hub.deprovision("m")
+    assert events.wait("module.retry.scheduled", module_id="m")["delay_ms"] == 1_000_000
+    free = 10
+    events.wait("hub.disk_low")
+    free = 1000
+    events.wait("hub.disk_ok")
+    assert events.wait("module.retry.scheduled", module_id="m", count=2)["delay_ms"] < 1_000_000
 
 
 @as_root
