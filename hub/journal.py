@@ -89,10 +89,14 @@ class Journal:
             self._thread.join()
 
     def _run(self) -> None:
+        spare = self._ballast.exists()
         try:
             self._ballast.unlink(missing_ok=True)
             connection = self._connect()
         except Exception as error:  # noqa: BLE001 - whatever a damaged file leads to, `open` waits for an answer
+            if spare:  # for the hub that can read it
+                with suppress(OSError):
+                    _allocate(self._ballast)
             hint = "the modules' data is untouched: restore the journal, or look with `modhub doctor`"
             reason = str(error)
             if isinstance(error, JournalError):
