@@ -86,7 +86,12 @@ def type_name(hint: Any) -> str:
 
 
 # Defaults that depend on the machine, or that a value would not explain.
-_DEFAULTS = {"max_starts": "two for each CPU", "kinds": "the shipped ones", "ports": "any free port"}
+_DEFAULTS = {
+    "max_starts": "two for each CPU",
+    "kinds": "the shipped ones",
+    "ports": "any free port",
+    "disk_reserve": "256 MiB, or a twentieth of a small disk",
+}
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
@@ -339,6 +344,15 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     ),
     "retry keys": lambda: _keys("retry_delay", "retry_delay_max"),
     "idle keys": lambda: _keys("idle_timeout", "hibernated_timeout", "sweep_interval"),
+    "budget keys": lambda: _keys(
+        "max_instances",
+        "memory_budget",
+        "memory_estimate",
+        "memory_reserve",
+        "disk_reserve",
+        "max_starts",
+        "max_waiting_starts",
+    ),
     "transfer keys": lambda: _keys("max_transfers", "transfer_threads"),
     "breaker keys": lambda: _keys("breaker_failures", "breaker_delay", "breaker_delay_max"),
     "lease keys": lambda: _keys("lease", "hibernated_lease", "lease_lapse"),

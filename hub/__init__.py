@@ -8,6 +8,7 @@ from hub._version import __version__
 from hub.config import HubConfig, HubOptions
 from hub.errors import (
     BackendError,
+    BudgetExceeded,
     DataConflict,
     DataDirInUse,
     HibernateFailed,
@@ -84,6 +85,7 @@ __all__ = [
     "Wake",
     # errors
     "BackendError",
+    "BudgetExceeded",
     "DataConflict",
     "DataDirInUse",
     "HibernateFailed",

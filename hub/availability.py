@@ -37,6 +37,9 @@ class Availability:
         on_open: called when it has opened.
         wall_clock: seconds since the epoch.
         chance: gives numbers in [0, 1).
+
+    Attributes:
+        on_doubt: called after a first failure of work; who sees to a look at the backend is not there from the beginning.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Availability:
         self._wall_clock = wall_clock
         self._chance = chance
         self._circuit: Circuit = Closed()
+        self.on_doubt: Callable[[], object] = lambda: None
         self._changed_at = wall_clock()
 
     @property
@@ -112,7 +116,10 @@ class Availability:
         try:
             yield
         except BackendUnavailable as error:
-            self._enter(breaker.fail(self._policy, self._circuit, self._clock(), str(error), self._chance))
+            before = self._circuit
+            self._enter(breaker.fail(self._policy, before, self._clock(), str(error), self._chance))
+            if work and breaker.in_doubt(before, self._circuit):
+                self.on_doubt()
             raise
         except BackendsError as error:
             if work and not isinstance(error, _NO_ANSWER):
@@ -120,6 +127,16 @@ class Availability:
             raise
         if work:
             self._enter(breaker.succeed(self._circuit))
+
+    @contextmanager
+    def looking(self) -> Generator[None]:
+        """Learn from the look that is made after a first failure; its errors end here."""
+        try:
+            yield
+        except (BackendUnavailable, OSError) as error:
+            self._enter(breaker.fail_look(self._policy, self._circuit, self._clock(), str(error), self._chance))
+        except BackendsError:
+            pass  # an answer, as for an attempt
 
     @contextmanager
     def attempting(self) -> Generator[None]:

@@ -95,6 +95,25 @@ def fail(policy: BreakerPolicy, circuit: Circuit, now: float, error: str, random
     return Open(now, error, attempt, now + policy.delay(attempt, random))
 
 
+def in_doubt(before: Circuit, after: Circuit) -> bool:
+    """Tell whether a first failure calls for a look at the backend.
+
+    Each failure of work may take a minute. A look tells sooner whether it was the backend's or that work's own.
+    """
+    first = isinstance(before, Closed) and before.failures == 0
+    return first and isinstance(after, Closed) and after.failures == 1
+
+
+def fail_look(policy: BreakerPolicy, circuit: Circuit, now: float, error: str, random: Callable[[], float]) -> Circuit:
+    """Take note that a look after a failure failed as well: it opens the breaker, unless work has succeeded meanwhile.
+
+    Arguments as of `fail`.
+    """
+    if not isinstance(circuit, Closed) or not circuit.failures:
+        return circuit
+    return fail(replace(policy, failures=1), circuit, now, error, random)
+
+
 def succeed(circuit: Circuit) -> Circuit:
     """Take note that the backend answered at work.
 

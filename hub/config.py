@@ -20,6 +20,7 @@ import msgspec
 from hub.backend_options import check_opens, check_options
 from hub.errors import InvalidConfig, InvalidModuleId
 from hub.instance.kind import Kind
+from hub.instance.limits import parse_size
 from hub.instance.ports import parse_ports
 from hub.kinds import DEFAULT_KIND, SHIPPED
 
@@ -49,6 +50,10 @@ def check_module_id(module_id: object) -> str:
 
 def _option(default: Any, meaning: str, *, minimum: float | None = None, choices: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"meaning": meaning, "minimum": minimum, "choices": choices})
+
+
+def _size(default: int | None, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "minimum": 0, "choices": (), "size": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,16 @@ class HubConfig:
     retry_delay: float = _option(1.0, "First delay before an unfinished intent is retried, seconds.", minimum=0)
     retry_delay_max: float = _option(300.0, "Delay between retries at the most, seconds.", minimum=0)
     max_starts: int = _option(2 * (os.cpu_count() or 1), "Processes that may be starting at one time.", minimum=1)
+    max_waiting_starts: int = _option(
+        1000, "Starts that may wait for one of these; one more is refused with `BudgetExceeded`.", minimum=0
+    )
+    max_instances: int | None = _option(None, "Servers at the most; one more is refused.", minimum=1)
+    memory_budget: int | None = _size(None, "Bytes of memory for all servers together, by their kinds' `limits`.")
+    memory_estimate: int = _size(64 * 1024 * 1024, "Bytes that a server counts with whose kind has no memory limit.")
+    memory_reserve: int = _size(0, "Bytes of the machine's memory that a start leaves available; 0 = not looked at.")
+    disk_reserve: int | None = _size(
+        None, "Bytes that stay free on the disk of `data_dir`: below, nothing is started or brought; 0 = all is used."
+    )
     max_transfers: int = _option(8, "Modules whose data may be in transfer at one time.", minimum=1)
     transfer_threads: int = _option(8, "Requests to the backend at one time, of all transfers together.", minimum=1)
     breaker_failures: int = _option(
@@ -129,6 +144,12 @@ class HubOptions(TypedDict, total=False):
     retry_delay: float
     retry_delay_max: float
     max_starts: int
+    max_waiting_starts: int
+    max_instances: int | None
+    memory_budget: int | str | None
+    memory_estimate: int | str
+    memory_reserve: int | str
+    disk_reserve: int | str | None
     max_transfers: int
     transfer_threads: int
     breaker_failures: int
@@ -196,6 +217,11 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
             return check_options(value)
         case _:
             pass
+    if spec.metadata.get("size") and isinstance(value, str):
+        try:
+            value = parse_size(value)
+        except ValueError:
+            raise InvalidConfig(f"{key} = {value!r} can't be used", hint="allowed: bytes, or as '512M'") from None
     try:
         value = msgspec.convert(value, _FIELD_TYPES[key])
     except msgspec.ValidationError as error:
@@ -208,6 +234,7 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
     return value
 
 
+_SIZES = frozenset(f.name for f in dataclasses.fields(HubConfig) if f.metadata.get("size"))
 _FIELD_TYPES: Mapping[str, Any] = MappingProxyType(get_type_hints(HubConfig))
 
 
@@ -282,7 +309,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if key not in known:
             allowed = ", ".join(ENVIRONMENT_PREFIX + name.upper() for name in sorted(known))
             raise InvalidConfig(f"{variable} is no configuration variable", hint=f"allowed: {allowed}")
-        if key in {"data_dir", "backend", "default_kind", "on_exit", "lease_lapse"}:
+        if key in {"data_dir", "backend", "default_kind", "on_exit", "lease_lapse"} or key in _SIZES:
             values[key] = text
             continue
         try:

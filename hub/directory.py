@@ -15,6 +15,8 @@ from hub.lifecycle import State
 from hub.operation import Operation
 from hub.record import ModuleRecord
 
+_ASLEEP = frozenset({State.HIBERNATED, State.UNPROVISIONED})
+
 
 @dataclass(slots=True)
 class Entry:
@@ -60,6 +62,7 @@ class Directory:
         # Provisioned modules apart, so that what looks at the living does not walk ten thousand sleepers.
         self._provisioned: dict[str, Entry] = {}
         self._to_relist: dict[str, Entry] = {}
+        self._active: dict[str, Entry] = {}
 
     def find(self, module_id: str) -> Entry | None:
         """Return a module's entry, if it has one."""
@@ -84,6 +87,10 @@ class Directory:
             self._to_relist[record.module_id] = entry
         else:
             self._to_relist.pop(record.module_id, None)
+        if record.state in _ASLEEP:
+            self._active.pop(record.module_id, None)
+        else:
+            self._active[record.module_id] = entry
         return entry
 
     def drop(self, module_id: str) -> None:
@@ -108,6 +115,10 @@ class Directory:
     def to_relist(self) -> list[Entry]:
         """Return the entries of the modules whose place in the backend is to be listed again, tracked or not."""
         return list(self._to_relist.values())
+
+    def active(self) -> Iterator[Entry]:
+        """Yield the entries of the modules that are neither hibernated nor unprovisioned."""
+        return iter(self._active.values())
 
     def idle_s(self, entry: Entry) -> float:
         """Return seconds since the last activity of a module."""

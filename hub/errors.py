@@ -169,6 +169,22 @@ class LeaseHeld(ModhubError):
         self.retry_after_s = retry_after_s
 
 
+class BudgetExceeded(ModhubError):
+    """A budget of the hub is exhausted: nothing was started, and nothing of the module has changed.
+
+    Attributes:
+        budget: which one: `disk`, `instances`, `memory` or `starts`.
+        retry_after_s: seconds after which it is worth asking again, as far as the hub can tell; 1 to 300.
+    """
+
+    code = "budget-exceeded"
+
+    def __init__(self, message: str, *, hint: str = "", budget: str, retry_after_s: float) -> None:
+        super().__init__(message, hint=hint)
+        self.budget = budget
+        self.retry_after_s = retry_after_s
+
+
 class OperationTimeout(ModhubError, TimeoutError):
     """The caller's deadline passed.
 

@@ -45,6 +45,13 @@ VOCABULARY: Mapping[str, EventSpec] = {
         _E, ("actor", "error", "traceback", "restarts"), "A defect in an actor's own code; its behaviour is replaced."
     ),
     "hub.dead_letter": EventSpec(_I, ("actor", "message_type", "reason"), "A message could not be delivered."),
+    "hub.journal_failed": EventSpec(
+        _E, ("error",), "The journal can't be written: what has happened to the module is told when it can."
+    ),
+    "hub.disk_low": EventSpec(
+        _W, ("free_bytes", "reserve_bytes"), "The disk is below its reserve: modules are sent home, none are started."
+    ),
+    "hub.disk_ok": EventSpec(_I, ("free_bytes", "reserve_bytes"), "The disk is above its reserve again."),
     "module.transition": EventSpec(
         _I, ("from_state", "to_state", "reason", "kind", "dirty", "port", "pid", "duration_ms"), "The state changed."
     ),

@@ -7,8 +7,8 @@ many modules at once do not wait for as many fsyncs.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -20,21 +20,22 @@ import msgspec
 
 from hub.errors import JournalError
 from hub.record import ModuleRecord
+from hub.schema import backups, migrate, version_of
 
-SCHEMA_VERSION = 1
-
-_SCHEMA = (
-    "CREATE TABLE hub (hub_id TEXT NOT NULL) STRICT",
-    "CREATE TABLE modules (module_id TEXT PRIMARY KEY, state TEXT NOT NULL, record BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
+_RESERVED = 8 * 1024 * 1024
+"""Twice what the write-ahead log grows to before it is folded into the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """Rows to store: module id, state and record; without a record the row is removed."""
+    """Rows to store: module id, state and record; without a record the row is removed.
+
+    Attributes:
+        ends: whether a module among them is not tracked any more.
+    """
 
     rows: tuple[tuple[str, str, bytes | None], ...]
+    ends: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
 
@@ -44,10 +45,13 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._ballast = path.with_name(path.name + "-reserve")
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._opened = threading.Event()
         self._failure: JournalError | None = None
         self._loaded: list[ModuleRecord] = []
+        self._backups: list[Path] = []
+        self._reserved = False
         self.hub_id = ""
         self._thread = threading.Thread(target=self._run, name="modhub-journal")
 
@@ -80,7 +84,7 @@ class Journal:
         done: asyncio.Future[None] = loop.create_future()
         # Encoded here: what can't be is its writer's defect, and must not end the thread of all.
         rows = tuple((r.module_id, r.state.value, _encode(r) if r.remembered else None) for r in records)
-        self._queue.put(_Write(rows, loop, done))
+        self._queue.put(_Write(rows, not all(r.tracked for r in records), loop, done))
         await done
 
     def close(self) -> None:
@@ -90,11 +94,19 @@ class Journal:
             self._thread.join()
 
     def _run(self) -> None:
+        spare = self._ballast.exists()
         try:
+            self._ballast.unlink(missing_ok=True)
             connection = self._connect()
         except Exception as error:  # noqa: BLE001 - whatever a damaged file leads to, `open` waits for an answer
+            if spare:  # for the hub that can read it
+                with suppress(OSError):
+                    _allocate(self._ballast)
             hint = "the modules' data is untouched: restore the journal, or look with `modhub doctor`"
-            self._failure = JournalError(f"the journal {self._path} can't be opened: {error}", hint=hint)
+            reason = str(error)
+            if isinstance(error, JournalError):
+                reason, hint = error.message, f"{error.hint}; the modules' data is untouched"
+            self._failure = JournalError(f"the journal {self._path} can't be opened: {reason}", hint=hint)
             self._failure.__cause__ = error
             self._opened.set()
             return
@@ -111,32 +123,28 @@ class Journal:
                 self._commit(connection, writes)
         finally:
             connection.close()
+            # The log, and with it what was reserved, is gone now; the next start may find the disk full.
+            with suppress(OSError):
+                _allocate(self._ballast)
 
     def _connect(self) -> sqlite3.Connection:
         self._path.touch(mode=0o600)
         connection = sqlite3.connect(self._path, isolation_level=None)
         try:
+            version_of(connection)  # first of all: what a newer modhub wrote is left as it is
             connection.execute("PRAGMA journal_mode = WAL")
             # Durable at each commit: with NORMAL a power cut could take back an outcome that was already told.
             connection.execute("PRAGMA synchronous = FULL")
             # What is removed is overwritten: an obliterated module leaves no row in a free page.
             connection.execute("PRAGMA secure_delete = ON")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                # One transaction: a hub that is killed in the midst leaves an empty file, not half a journal.
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-                connection.execute("INSERT INTO hub VALUES (?)", (secrets.token_hex(8),))
-                connection.execute("COMMIT")
-            elif version != SCHEMA_VERSION:
-                raise JournalError(  # noqa: TRY301 - one place closes the connection, whatever failed
-                    f"its schema is version {version}, this modhub knows {SCHEMA_VERSION}"
-                )
+            # One transaction: a hub that is killed in the midst leaves an empty file, or the older version.
+            migrate(connection, self._path)
             (self.hub_id,) = connection.execute("SELECT hub_id FROM hub").fetchone()
             rows = connection.execute("SELECT record FROM modules ORDER BY module_id")
             decoder = msgspec.json.Decoder(ModuleRecord)
             self._loaded = [decoder.decode(row[0]) for row in rows]
+            self._backups = backups(self._path)
+            self._reserve()
         except BaseException:
             connection.close()
             raise
@@ -149,7 +157,11 @@ class Journal:
             for write in writes:
                 _store(connection, write.rows)
             connection.execute("COMMIT")
+            self._drop_backups(writes)
+            if not self._reserved:
+                self._reserve()
         except Exception as error:  # noqa: BLE001 - this thread must not end: nobody would be answered any more
+            self._reserved = False
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             failure = JournalError(f"the journal {self._path} can't be written: {error}", hint="is the disk full?")
@@ -157,6 +169,33 @@ class Journal:
         for write in writes:
             with suppress(RuntimeError):  # the loop of that writer is closed: nobody waits any more
                 write.loop.call_soon_threadsafe(_answer, write.done, failure)
+
+    def _drop_backups(self, writes: list[_Write]) -> None:
+        """Delete the copies of older versions as soon as a module goes: they would bring back what is obliterated."""
+        if self._backups and any(write.ends for write in writes):
+            for copy in self._backups:
+                copy.unlink(missing_ok=True)
+            self._backups = []
+
+    def _reserve(self) -> None:
+        """Take the disk space that the write-ahead log needs before it needs it.
+
+        On a full disk the hub can then still write for long what gives space back: that data has gone home. A ballast
+        that is deleted in need was rejected but for the time when no hub runs: the servers that fill the disk take it
+        before the journal does.
+        """
+        # Zeros behind the log's last frame mean nothing to SQLite: it reads up to the first frame that is none.
+        with suppress(OSError):
+            _allocate(self._path.with_name(self._path.name + "-wal"))
+            self._reserved = True
+
+
+def _allocate(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _RESERVED)
+    finally:
+        os.close(descriptor)
 
 
 def _store(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, bytes | None]]) -> None:

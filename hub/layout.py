@@ -1,6 +1,6 @@
 """Where things lie in the hub's data directory, the lock on it, and how a module's part of it goes.
 
-journal.sqlite3     what the hub knows
+journal.sqlite3     what the hub knows; beside it SQLite's own files, disk space for them, a copy of an older version
 hub.lock            held while a hub runs; names its process
 modules/ID/data     a module's data; beside it what is known of it, and data.new while its kind makes the first data
 logs/ID             a module's output
@@ -21,7 +21,8 @@ from pathlib import Path
 import backends
 from backends import encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
-from hub.instance import output
+from hub.instance import output, procfs
+from hub.lock import holder
 
 _IN_MEMORY = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
 _LOCK_PATIENCE_S = 0.5
@@ -37,6 +38,7 @@ class Layout:
         self.scratch = root / "scratch"
         self.trash = root / "trash"
         self.logs = root / "logs"
+        self.lock_file = root / "hub.lock"
         self._lock: int | None = None
 
     def module(self, module_id: str) -> Path:
@@ -91,15 +93,18 @@ class Layout:
         Raises:
             DataDirInUse: another hub has it.
         """
-        descriptor = os.open(self.root / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         patience = time.monotonic() + _LOCK_PATIENCE_S
         while not (taken := _try_lock(descriptor)) and time.monotonic() < patience:
             time.sleep(0.01)
         if not taken:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
+            pid = holder(self.lock_file)
+            # The kernel names who took it, who may have died since: then what he had just started has it for an instant.
+            alive = pid is not None and procfs.read_stat(pid) is not None
             raise DataDirInUse(
-                f"another hub (pid {holder}) runs on {self.root}", hint="one data directory serves one hub at a time"
+                f"another hub (pid {pid if alive else 'unknown'}) runs on {self.root}",
+                hint="one data directory serves one hub at a time",
             )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -9,6 +9,7 @@ import anyio
 
 from actors import Actor, Ref
 from hub import operations
+from hub.admission import occupies
 from hub.directory import Entry
 from hub.errors import (
     HubClosed,
@@ -38,6 +39,7 @@ from hub.orders import (
     SendHome,
     Suspend,
 )
+from hub.places import Place
 from hub.resolution import resolve_modules
 from hub.services import Services
 
@@ -164,7 +166,15 @@ class Module(Actor):
             self._services.directory.touch(entry)
             return self._services.directory.describe(entry)
         assert isinstance(verdict, Begin), f"{verdict} while the mailbox is served"
-        result = await self._operate(request, message.op_id, self._effect(verdict.target, message))
+        effect = self._effect(verdict.target, message)
+        if isinstance(message, Provision | Wake) and not occupies(record, running=entry.instance is not None):
+            await self._services.disk.look()
+            assumed = record.kind or kind or self._services.config.default_kind
+            with self._services.places.taken(self._module_id, assumed) as place:
+                result = await self._operate(request, message.op_id, effect, place)
+        else:
+            # What the hub does of its own accord, and what gives something back, is never refused for a budget.
+            result = await self._operate(request, message.op_id, effect)
         # A deprovision that had to finish an obliteration is answered as what was asked for.
         return result if request is Request.OBLITERATE else self._services.directory.describe(entry)
 
@@ -190,12 +200,12 @@ class Module(Actor):
             case _:
                 raise AssertionError(f"no operation holds {target}")
 
-    async def _operate(self, request: Request, op_id: str, effect: _Effect) -> Any:
+    async def _operate(self, request: Request, op_id: str, effect: _Effect, place: Place | None = None) -> Any:
         services, entry = self._services, self._entry
         operation = Operation(op_id, self._module_id, request, services.clock)
         services.ledger.add(operation)
         entry.operation = operation
-        work = Work(services, entry, operation, on_exit=self._on_exit, waiting=self._waiting)
+        work = Work(services, entry, operation, on_exit=self._on_exit, waiting=self._waiting, place=place)
         try:
             result = await effect(work)
         except ModhubError as error:

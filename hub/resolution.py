@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from hub.lifecycle import State
+from hub.lifecycle import Pending, State
 from hub.policy import resolve
 from hub.record import ModuleRecord
 from hub.services import Services
@@ -31,6 +31,9 @@ def resolved(record: ModuleRecord, now: float, *, serving: bool = False) -> Modu
         changes["since"] = now
     if not resolution.keep_data:
         changes |= {"dirty": False, "pending": None}
+    if record.state is State.OBLITERATING:
+        # Journalled together with the state; should it ever not be, the module must not be served for that.
+        changes["pending"] = Pending.OBLITERATE
     after = msgspec.structs.replace(record, **changes)
     return record if after == record else after
 

@@ -20,6 +20,7 @@ import pykka
 from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
 from hub.config import HubConfig
 from hub.directory import Directory
+from hub.disk import Disk
 from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
 from hub.events import Event, EventBus
 from hub.instance import LocalRunner
@@ -30,6 +31,7 @@ from hub.lease_keeper import LeaseKeeper
 from hub.lifecycle import State
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
+from hub.places import Places
 from hub.plugins import Plugin, load_plugins
 from hub.registry import Registry
 from hub.resolution import resolve_modules
@@ -38,6 +40,7 @@ from hub.survivors import leave, sweep, take_over
 from hub.transfers import Transfers
 from hub.watchdog import (
     BackendWatch,
+    DiskWatch,
     Finish,
     IdleSweep,
     LeaseWatch,
@@ -55,7 +58,7 @@ from hub.workers import Workers, finish
 _MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
 # Those that the hub can't be without are restarted for as long as it runs, ever more slowly.
 _HUB_SUPERVISION = OneForOne(intensity=1000, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
-_WATCHED = frozenset({"module.transition", "module.resolved", "backend.available"})
+_WATCHED = frozenset({"module.transition", "module.resolved", "backend.available", "hub.disk_ok"})
 
 _log = logging.getLogger("modhub")
 
@@ -145,8 +148,11 @@ class Runtime:
         loop = asyncio.get_running_loop()
         directory = Directory(layout, loop.time)
         ports = PortAllocator(config.ports)
-        transfers = Transfers(config, journal.hub_id, layout, workers, self._bus, clock=loop.time)
+        disk = Disk(layout.root, config.disk_reserve, workers, self._bus)
+        await disk.look()
+        transfers = Transfers(config, journal.hub_id, layout, workers, disk=disk, bus=self._bus, clock=loop.time)
         self._stack.push_async_callback(_off_loop, transfers.close)
+        starts = anyio.CapacityLimiter(config.max_starts)
         services = self._services = Services(
             config=config,
             layout=layout,
@@ -160,7 +166,9 @@ class Runtime:
                 config, layout=layout, directory=directory, transfers=transfers, workers=workers, bus=self._bus
             ),
             runner=LocalRunner(journal.hub_id, ports, workers, layout.root, outlive=config.on_exit == "leave"),
-            starts=anyio.CapacityLimiter(config.max_starts),
+            starts=starts,
+            disk=disk,
+            places=Places(config, directory, disk, starts),
             clock=loop.time,
         )
         # What is then still an instance runs on: a start that failed has ended no server, nor does `leave`.
@@ -210,6 +218,7 @@ class Runtime:
         self._stack.callback(self._bus.unsubscribe, tell_watchdogs)
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
         system.spawn(Relisting, services, name="relisting", supervision=_HUB_SUPERVISION)
+        system.spawn(DiskWatch, services, name="disk-watch", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
 

@@ -13,12 +13,14 @@ import anyio
 from actors import Ref
 from hub.config import HubConfig
 from hub.directory import Directory
+from hub.disk import Disk
 from hub.events import EventBus
 from hub.instance import InstanceRunner
 from hub.journal import Journal
 from hub.layout import Layout
 from hub.lease_keeper import LeaseKeeper
 from hub.operation import Ledger
+from hub.places import Places
 from hub.transfers import Transfers
 from hub.workers import Workers
 
@@ -47,6 +49,8 @@ class Services:
     leases: LeaseKeeper
     runner: InstanceRunner
     starts: anyio.CapacityLimiter
+    disk: Disk
+    places: Places
     clock: Callable[[], float]
     wall_clock: Callable[[], float] = time.time
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))

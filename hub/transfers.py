@@ -16,6 +16,7 @@ from backends import (
     Erased,
     Head,
     LeaseObserver,
+    Progress,
     RemoteModule,
     TransferPool,
     open_store,
@@ -25,6 +26,7 @@ from hub.availability import Availability
 from hub.backend_errors import data_conflict, translated
 from hub.breaker import BreakerPolicy
 from hub.config import HubConfig
+from hub.disk import Disk
 from hub.errors import KindMismatch
 from hub.events import EventBus
 from hub.layout import Layout
@@ -56,6 +58,7 @@ class Transfers:
         hub_id: in whose name modules are claimed.
         layout: the hub's directories.
         workers: threads for what is no transfer.
+        disk: how much room there is for hydrations.
         bus: for events.
         clock: monotonic seconds.
 
@@ -69,8 +72,9 @@ class Transfers:
         hub_id: str,
         layout: Layout,
         workers: Workers,
-        bus: EventBus,
         *,
+        disk: Disk,
+        bus: EventBus,
         clock: Callable[[], float],
     ) -> None:
         self._store: BlobStore = open_store(config.backend, **config.backend_options)
@@ -80,6 +84,7 @@ class Transfers:
         self._observer = LeaseObserver()
         self._layout = layout
         self._workers = workers
+        self._disk = disk
         self._bus = bus
         policy = BreakerPolicy(config.breaker_failures, config.breaker_delay, config.breaker_delay_max)
         self.availability = Availability(policy, bus, clock, on_open=self._on_open)
@@ -112,6 +117,11 @@ class Transfers:
         with translated("backend"), self.availability.learning(work=False):
             await self._workers.request(self._store.check)
 
+    async def look(self) -> None:
+        """Find out whether a backend that work has just failed on is there at all."""
+        with self.availability.looking():
+            await self._workers.request(self._store.check)
+
     async def attempt(self) -> None:
         """Find out whether a backend that was unavailable is back."""
         with self.availability.attempting():
@@ -135,12 +145,17 @@ class Transfers:
         Raises:
             KindMismatch: its data belongs to another kind; nothing was changed.
             LeaseHeld: another hub has it; nothing was changed.
+            BudgetExceeded: the disk has no room for it.
             ModhubError: the backend, the local disk or a cancellation ended it; there is no local data.
         """
         module_id = operation.module_id
         started = time.monotonic()
 
         def work(turn: Turn) -> tuple[Fetched, int, int]:
+            def report(progress: Progress) -> None:
+                turn.on_progress(progress)
+                self._disk.note_written(module_id, progress.bytes_done)
+
             remote = self.remote(module_id)
             head = remote.read_head()
             recorded = head.kind if head is not None and head.manifest is not None else None
@@ -150,14 +165,18 @@ class Transfers:
             head = remote.claim(head, recorded or kind or default_kind, lease_s=self._lease_s)
             on_claim(head.claim, asked_at)
             self._layout.module(module_id).mkdir(mode=0o700, exist_ok=True)
-            hydrated = remote.hydrate(
-                head,
-                self._layout.data(module_id),
-                scratch=self._layout.scratch_of(module_id),
-                index=self._layout.index(module_id),
-                progress=turn.on_progress,
-                cancelled=turn.cancelled,
-            )
+            try:
+                hydrated = remote.hydrate(
+                    head,
+                    self._layout.data(module_id),
+                    scratch=self._layout.scratch_of(module_id),
+                    index=self._layout.index(module_id),
+                    admit=lambda needed: self._disk.promise(module_id, needed),
+                    progress=report,
+                    cancelled=turn.cancelled,
+                )
+            finally:
+                self._disk.end(module_id)
             return Fetched(head.kind, head.claim), hydrated.bytes, hydrated.files
 
         fetched, size, files = await self._run(operation, Phase.HYDRATING, work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class Hydration:
         meter: Progress and cancellation.
         pool: Threads for requests, hashing and writing.
         workers: How many of them at most.
+        admit: Told how many bytes will be written, before any is; what it raises ends the run.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Hydration:
         meter: Meter,
         pool: TransferPool,
         workers: int,
+        admit: Callable[[int], object] | None = None,
     ) -> None:
+        self._admit = admit
         self._where, self._name, self._destination = where, manifest, destination
         self._scratch, self._index = scratch, index
         self._meter, self._pool, self._workers = meter, pool, workers
@@ -104,6 +108,8 @@ class Hydration:
     def _make(self, local: LocalCopy | None) -> Hydrated:
         content = None if self._name is None else self._where.read_manifest(self._name)
         result = Hydrated(self._name)
+        if self._admit is not None and content is not None:
+            self._admit(content.allocated_bytes)
         with local_errors(f"hydrating {self._destination}"):
             self._scratch.mkdir(parents=True, exist_ok=True)
             parent = os.open(self._scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -32,6 +32,7 @@ TIME_LIMIT = 2**63 - 1
 """Times are within so many ns of 1970, either way (to the year 2262); writers clamp what lies beyond."""
 
 _MAX_SIZE = 2**62
+_BLOCK = 4096
 _NO_NAMES = frozenset({b"", b".", b".."})
 _MODES = 0o1777  # set-uid and set-gid are never kept: owners are not either
 
@@ -128,6 +129,15 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def total_bytes(self) -> int:
         """Sum of the files' lengths."""
         return sum(entry.size for entry in self.entries)
+
+    @property
+    def allocated_bytes(self) -> int:
+        """What the tree takes on a disk, about: holes take nothing, and what is left of an entry's last block is lost."""
+        return sum(
+            -(-sum(chunk.length for chunk in entry.chunks if chunk.blob != HOLE) // _BLOCK) * _BLOCK
+            + (_BLOCK if entry.kind == "d" else 0)
+            for entry in self.entries
+        )
 
 
 def _problem(manifest: Manifest) -> str | None:

@@ -131,6 +131,7 @@ class RemoteModule:
         scratch: Path,
         index: Path,
         over_clean: bool = False,
+        admit: Callable[[int], object] | None = None,
         progress: Report | None = None,
         cancelled: threading.Event | None = None,
     ) -> Hydrated:
@@ -144,6 +145,8 @@ class RemoteModule:
             over_clean: Let `destination` exist, if `index` proves that it holds nothing but what was sent home: then
                 only what differs is fetched, and the whole is exchanged when it is complete. What changed less than
                 2 s ago proves nothing.
+            admit: Told how many bytes the files will take on the local disk, before any of them is written. What it
+                raises ends the transfer.
             progress: Told how far it is, from any thread, never from two at once.
             cancelled: Set it to end the transfer.
 
@@ -173,6 +176,7 @@ class RemoteModule:
                     meter=Meter(progress, cancelled),
                     pool=pool,
                     workers=self._workers,
+                    admit=admit,
                 ).run(over_clean=over_clean)
         except CorruptData as error:
             # What is missing may be what a new owner has collected: then this head is old, and nothing is damaged.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 LimitValue = int | float | str
@@ -94,9 +95,28 @@ def parse_limits(given: Mapping[str, LimitValue]) -> Limits:
     return Limits(tuple(rlimits), cpu=cpu, **shared)
 
 
+def parse_size(text: str) -> int:
+    """Read a size such as `512M`.
+
+    Args:
+        text: bytes, or a number with K, M, G or T.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]) * _UNITS[match[2]]
+
+
 def _number(name: str, value: LimitValue, *, size: bool, least: int) -> int:
-    if isinstance(value, str) and size and (match := _SIZE.fullmatch(value)):
-        value = int(match[1]) * _UNITS[match[2]]
+    if isinstance(value, str) and size:
+        with suppress(ValueError):
+            value = parse_size(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < _LARGEST:
         raise ValueError(f"{name} = {value!r}")
     return value

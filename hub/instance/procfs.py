@@ -70,6 +70,26 @@ def read_stat(pid: int) -> ProcessStat | None:
     return ProcessStat(pid, fields[0], int(fields[2]), int(fields[3]), int(fields[19]))
 
 
+def available_memory() -> int | None:
+    """Return the bytes of memory that the machine has available without swapping; `None` where it does not tell."""
+    return _memory("MemAvailable")
+
+
+def total_memory() -> int | None:
+    """Return the bytes of memory that the machine has; `None` where it does not tell."""
+    return _memory("MemTotal")
+
+
+def _memory(name: str) -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
 def pids() -> Iterator[int]:
     """Yield the ids of all processes."""
     for path in Path("/proc").iterdir():

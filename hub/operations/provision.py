@@ -43,6 +43,8 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
                 work.services.config.default_kind,
                 on_claim=work.services.leases.noting(work.entry),
             )
+            if work.place is not None:
+                work.services.places.change_kind(work.place, fetched.kind)
             # Hydrating may have taken longer than a lease, of which none was renewed while the machine was suspended.
             await work.services.leases.ensure(work.operation, work.entry)
             # From here on a process may write: should the hub die now, this data is not thrown away.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import anyio
 import msgspec
 
 from hub.directory import Entry
@@ -23,8 +24,12 @@ from hub.errors import (
 from hub.instance import Instance, InstanceSpec
 from hub.lifecycle import Outcome, Request, State, advance
 from hub.operation import Operation
+from hub.places import Place
 from hub.record import ModuleRecord
 from hub.services import Services
+
+_FIRST_JOURNAL_DELAY_S = 0.05
+_LAST_JOURNAL_DELAY_S = 1.0
 
 
 class EffectNotJournalled(Exception):
@@ -40,6 +45,7 @@ class Work:
         operation: the operation.
         on_exit: told when an instance that this operation starts has ended.
         waiting: tells which requests wait for the module.
+        place: what the module was promised for its way up, where it had no place before.
     """
 
     def __init__(
@@ -50,10 +56,12 @@ class Work:
         *,
         on_exit: Callable[[Instance], None],
         waiting: Callable[[], frozenset[Request]],
+        place: Place | None = None,
     ) -> None:
         self.services = services
         self.entry = entry
         self.operation = operation
+        self.place = place
         self._on_exit = on_exit
         self._waiting = waiting
 
@@ -88,11 +96,24 @@ class Work:
         await self._commit_effect(reason, state=state, op_id="", **changes)
 
     async def _commit_effect(self, reason: str, **changes: object) -> None:
-        try:
-            await self._commit(reason, **changes)
-        except JournalError as error:
-            # No domain error: what has happened can't be told. Supervision resolves it, as after the hub's own death.
-            raise EffectNotJournalled(str(error)) from error
+        """Journal what has happened, whenever the disk takes it: until then nothing of it is told.
+
+        A disk may be full for an hour, through no fault of the module's: it is not parked, and its server serves on.
+        """
+        delay_s = _FIRST_JOURNAL_DELAY_S
+        while True:
+            try:
+                return await self._commit(reason, **changes)
+            except JournalError as error:
+                if self.services.closing:
+                    # No domain error: it can't be told. The next start resolves it, as after the hub's own death.
+                    raise EffectNotJournalled(str(error)) from error
+                if delay_s == _FIRST_JOURNAL_DELAY_S:
+                    self.services.bus.publish(
+                        "hub.journal_failed", self.module_id, self.operation.op_id, error=str(error)
+                    )
+            await anyio.sleep(delay_s)
+            delay_s = min(2 * delay_s, _LAST_JOURNAL_DELAY_S)
 
     async def _commit(self, reason: str, **changes: object) -> None:
         before = self.record
@@ -147,6 +168,8 @@ class Work:
         if kind is None:
             raise UnknownKind(f"module {self.module_id!r} is of kind {record.kind!r}, which is not configured")
         layout = services.layout
+        if self.place is not None:
+            self.place.starts = True  # no await from here to the queue of the starts, where it is counted from now on
         async with services.starts:
             self.operation.step = "starting"
             started = services.clock()
@@ -164,6 +187,7 @@ class Work:
             except OSError as error:
                 raise StartFailed(f"the process of module {self.module_id!r} can't be started: {error}") from error
         self.entry.instance = instance
+        services.places.note_start(services.clock() - started)
         services.bus.publish(
             "instance.started",
             self.module_id,

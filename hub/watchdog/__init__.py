@@ -1,6 +1,7 @@
-"""Watching over modules, the backend, leases and the loop: crashes, unfinished intents, idleness, liveness, outages."""
+"""Watching over modules, the backend, leases, the disk and the loop: crashes, unfinished intents, idleness, outages."""
 
 from hub.watchdog.backend import BackendWatch, Unavailable
+from hub.watchdog.disk import DiskWatch
 from hub.watchdog.idle import IdleSweep
 from hub.watchdog.leases import Finish, LeaseWatch, Resume
 from hub.watchdog.liveness import Liveness
@@ -10,6 +11,7 @@ from hub.watchdog.watchdog import Observed, Watchdog
 
 __all__ = [
     "BackendWatch",
+    "DiskWatch",
     "Finish",
     "IdleSweep",
     "LeaseWatch",

@@ -1,9 +1,12 @@
-"""Whether the backend is back: one attempt after another, ever more rarely, while it is unavailable."""
+"""Whether the backend is there: a look after a first failure, and attempts, ever more rarely, while it is unavailable."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import pykka
 
 from actors import Actor, Message, TimerHandle
 from hub.services import Services
@@ -19,6 +22,11 @@ class Attempt(Message[None]):
     """Try to reach it now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doubted(Message[None]):
+    """Work on it has failed: look whether it is there."""
+
+
 class BackendWatch(Actor):
     """Sleeps while the backend is available; the only one who asks it while it is not."""
 
@@ -29,17 +37,26 @@ class BackendWatch(Actor):
 
     def on_start(self) -> None:
         """Go on where a defect of its own interrupted it."""
+        self._services.transfers.availability.on_doubt = self._doubt
         self._plan()
 
     async def on_receive(self, message: Any) -> None:
         """Try, and plan the next attempt."""
-        if isinstance(message, Attempt):
+        if isinstance(message, Doubted):
+            # The breaker may have opened since, and is its own affair then.
+            if self._services.transfers.availability.available:
+                await self._services.transfers.look()
+        elif isinstance(message, Attempt):
             try:
                 await self._services.transfers.attempt()
             finally:
                 self._plan()
         else:
             self._plan()
+
+    def _doubt(self) -> None:
+        with suppress(pykka.ActorDeadError):  # the hub ends
+            self.actor_ref.tell(Doubted())
 
     def _plan(self) -> None:
         if self._timer is not None:

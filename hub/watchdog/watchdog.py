@@ -55,13 +55,13 @@ class Watchdog(Actor):
     def on_start(self) -> None:
         """Look at every module that may need something: at the start of the hub, and after a defect of its own."""
         for entry in list(self._services.directory.tracked()):
-            if entry.record.state is not State.HIBERNATED:
+            if entry.record.state is not State.HIBERNATED or entry.record.pending is not None:
                 self._consider(entry.record.module_id)
 
     def on_receive(self, message: Any) -> Any:
         """Take an event, a due order or the end of a module's actor."""
         match message:
-            case Observed(Event(name="backend.available")):
+            case Observed(Event(name="backend.available" | "hub.disk_ok")):
                 return self._resume()
             case Observed(Event(module_id=str(module_id))):
                 return self._consider(module_id)
@@ -69,7 +69,7 @@ class Watchdog(Actor):
                 self._timers.pop(order.module_id, None)
                 return None if self._held(order.module_id) else self._registry().tell(order)
             case NotCarriedOut(module_id):
-                return None if module_id in self._timers else self._consider(module_id)
+                return None if module_id in self._timers else self._consider(module_id, crashed=False)
             case Supervise(cell):
                 return self.watch(cell)
             case Terminated(ref, "failed", error):
@@ -86,8 +86,13 @@ class Watchdog(Actor):
         assert registry is not None, "the registry ends after the watchdog"
         return registry
 
-    def _consider(self, module_id: str) -> None:
-        """Decide what follows from the state that a module is in now; what was planned before is off."""
+    def _consider(self, module_id: str, *, crashed: bool = True) -> None:
+        """Decide what follows from the state that a module is in now; what was planned before is off.
+
+        Args:
+            module_id: the module.
+            crashed: whether a crash that is found is a new one, or one whose recovery was not even begun.
+        """
         if (timer := self._timers.pop(module_id, None)) is not None:
             timer.cancel()
         entry = self._services.directory.find(module_id)
@@ -104,7 +109,7 @@ class Watchdog(Actor):
         elif record.parked:
             return
         elif record.state is State.CRASHED:
-            self._recover(entry)
+            self._recover(entry) if crashed else self._postpone(entry)
         else:
             self._attempts.pop(module_id, None)
             if record.state is State.PROVISIONED:
@@ -130,6 +135,16 @@ class Watchdog(Actor):
                 "module.restart.scheduled", module_id, delay_ms=round(delay * 1000, 3), attempt=plan.attempt + 1
             )
         self._schedule(delay, Recover(module_id, Decided.on(entry), new_op_id(), plan.spent))
+
+    def _postpone(self, entry: Entry) -> None:
+        """Plan a recovery anew that could not be begun: the journal's failures spend no module's restart budget."""
+        module_id = entry.record.module_id
+        attempt = self._attempts[module_id] = self._attempts.get(module_id, 0) + 1
+        delay = self._restarts.delay(attempt + 1, random.random)
+        self._services.bus.publish(
+            "module.restart.scheduled", module_id, delay_ms=round(delay * 1000, 3), attempt=attempt
+        )
+        self._schedule(delay, Recover(module_id, Decided.on(entry), new_op_id(), spent=False))
 
     def _held(self, module_id: str) -> bool:
         """Tell whether a module's retry waits for the backend, whose return makes the watchdog look at all of them."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -14,6 +16,7 @@ from tests.hub.marked import processes_of
 from tests.hub.observer import Observer, observed
 
 MakeHub = Callable[..., Hub]
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 
 # The smallest real server that starts fast: it serves what is in its data directory, and does as it is told.
 TINY_SERVER = Path(__file__).with_name("tiny_server.py")
@@ -58,6 +61,18 @@ def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 MiB that is really full when it is full. Ask for it before `make_hub`, which ends its hubs first."""
+    disk = tmp_path / "small-disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)  # also when a test failed and left a hub
+
+
+@pytest.fixture
 def open_path() -> Iterator[Path]:
     """A temporary directory that other users get through to, as they don't to `tmp_path`."""
     with tempfile.TemporaryDirectory(prefix="modhub-test-") as folder:
@@ -72,4 +87,4 @@ def events() -> Iterator[Observer]:
         yield observer
 
 
-__all__ = ["MakeHub", "make_hub", "tiny_kind"]
+__all__ = ["MakeHub", "as_root", "make_hub", "tiny_kind"]

@@ -279,3 +279,22 @@ def test_an_attempt_under_way_is_no_invitation() -> None:
         assert rig.availability.next_attempt_s == POLICY.delay_s
         assert not rig.availability.available
     assert rig.availability.available
+
+
+def test_only_a_first_failure_is_doubtful() -> None:
+    """The first one since the last success calls for a look; later ones, successes and an open breaker do not."""
+    circuits = (Closed(), Closed(attempts=3), Closed(1), Closed(2), Open(0.0, "down", 1, 1.0), HalfOpen(0.0, "down", 1))
+    doubtful = [(before, after) for before in circuits for after in circuits if breaker.in_doubt(before, after)]
+    assert doubtful == [(Closed(), Closed(1)), (Closed(attempts=3), Closed(1))]
+
+
+def test_a_look_that_fails_after_a_failure_opens_it() -> None:
+    """One failure and one look are as good as many failures; an earlier outage still lengthens the delay."""
+    assert breaker.fail_look(POLICY, Closed(1), 5.0, "down", never_early) == Open(5.0, "down", 1, 6.0)
+    assert breaker.fail_look(POLICY, Closed(1, attempts=2), 5.0, "down", never_early) == Open(5.0, "down", 3, 9.0)
+
+
+@pytest.mark.parametrize("circuit", [Closed(), Closed(attempts=2), Open(0.0, "x", 1, 1.0), HalfOpen(0.0, "x", 1)])
+def test_a_look_that_comes_late_changes_nothing(circuit: Circuit) -> None:
+    """Work has succeeded meanwhile, or the breaker has opened by itself."""
+    assert breaker.fail_look(POLICY, circuit, 5.0, "down", never_early) == circuit

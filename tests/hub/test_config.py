@@ -33,6 +33,7 @@ class Key:
 NOT_A_NUMBER = ("soon", True, [1], float("nan"))
 SECONDS = (*NOT_A_NUMBER, -1, -0.5, float("inf"))
 POSITIVE_SECONDS = (*SECONDS, 0)
+SIZE = ("many", True, 1.5, [1], -1, "-1", "12 X", "")
 COUNT = ("many", True, 1.5, [1], 0, -1)
 
 KEYS: Mapping[str, Key] = {
@@ -61,6 +62,12 @@ KEYS: Mapping[str, Key] = {
     "retry_delay": Key("2", 2.0, SECONDS),
     "retry_delay_max": Key("60", 60.0, SECONDS),
     "max_starts": Key("3", 3, COUNT),
+    "max_waiting_starts": Key("0", 0, ("many", True, 1.5, [1], -1)),
+    "max_instances": Key("200", 200, COUNT),
+    "memory_budget": Key('"24G"', 24 * 1024**3, SIZE, text="24G"),
+    "memory_estimate": Key("1000000", 1_000_000, SIZE, text="1000000"),
+    "memory_reserve": Key('"512M"', 512 * 1024**2, SIZE, text="512 MiB"),
+    "disk_reserve": Key('"10G"', 10 * 1024**3, SIZE, text="10GB"),
     "max_transfers": Key("7", 7, COUNT),
     "transfer_threads": Key("5", 5, COUNT),
     "breaker_failures": Key("2", 2, COUNT),

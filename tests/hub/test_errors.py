@@ -7,7 +7,7 @@ import pytest
 
 import hub
 from hub import errors
-from hub.errors import ModhubError, OperationTimeout, StartFailed
+from hub.errors import BudgetExceeded, ModhubError, OperationTimeout, StartFailed
 
 FOUND: list[type[Exception]] = [
     cls
@@ -20,6 +20,8 @@ CLASSES = [cls for cls in FOUND if issubclass(cls, ModhubError)]
 def make(cls: type[ModhubError], message: str, hint: str = "") -> ModhubError:
     if cls is OperationTimeout:
         return OperationTimeout(message, op_id="0123456789abcdef", started=True)
+    if cls is BudgetExceeded:
+        return BudgetExceeded(message, hint=hint, budget="memory", retry_after_s=1.0)
     return cls(message, hint=hint)
 
 

@@ -69,7 +69,9 @@ def test_the_names_of_the_contract_are_there(name: str, other: str) -> None:
 @pytest.mark.parametrize("name", VOCABULARY)
 def test_a_level_says_whether_a_person_should_look(name: str) -> None:
     """Ordinary events are INFO, dead letters too; failures are WARNING or ERROR; nothing else is used."""
-    bad = re.search(r"failed|crashed|hung|stalled|exhausted|unavailable|parked|killed|unenforced|lost|lapsed", name)
+    bad = re.search(
+        r"failed|crashed|hung|stalled|exhausted|unavailable|parked|killed|unenforced|lost|lapsed|disk_low", name
+    )
     levels = {logging.WARNING, logging.ERROR} if bad else {logging.INFO}
     assert VOCABULARY[name].level in levels
 

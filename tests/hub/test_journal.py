@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hub.errors import JournalError
-from hub.journal import SCHEMA_VERSION, Journal
+from hub.journal import Journal
 from hub.lifecycle import State
 from hub.record import ModuleRecord
+from hub.schema import SCHEMA_VERSION
 from tests.hub.test_resolution import RECORDS
 
 

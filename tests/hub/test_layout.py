@@ -118,6 +118,26 @@ def test_a_second_hub_is_refused_until_the_first_one_is_gone(layout: Layout, hol
     layout.unlock()
 
 
+def test_a_process_that_is_gone_is_not_named(layout: Layout, holder: subprocess.Popen[str]) -> None:
+    """What stands in the file may be of a hub that is long dead: the one that has the lock now is named, or none."""
+    (layout.root / "hub.lock").write_text("4194304999\n")
+    with pytest.raises(DataDirInUse, match=rf"pid {holder.pid}\b"):
+        layout.lock()
+
+
+def test_where_the_holder_has_died_nobody_is_named(layout: Layout) -> None:
+    """A child of a killed hub may have its lock for an instant; its parent's id names nobody any more."""
+    program = HOLDER.replace("sys.stdin.read()", "import os; os.fork() and os.kill(os.getpid(), 9); sys.stdin.read()")
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(layout.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        process.wait()
+        with pytest.raises(DataDirInUse, match="pid unknown"):
+            layout.lock()
+
+
 def test_a_lock_that_is_about_to_go_is_waited_for(layout: Layout) -> None:
     """A child that a killed hub was starting holds the lock until it executes its program; that refuses nobody."""
     descriptor = os.open(layout.root / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)

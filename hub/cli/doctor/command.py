@@ -17,9 +17,10 @@ from hub.cli.doctor.machine import check_machine
 from hub.cli.doctor.setup import Sources, check_setup, check_shipped_kinds
 from hub.cli.failures import EXIT_FAILED
 from hub.cli.options import configuration_options
-from hub.cli.terminal import Terminal
+from hub.cli.terminal import Terminal, size
 
 _CHECK_WIDTH = 15
+_ITEMS_SHOWN = 8
 
 
 @click.command(short_help="Check this machine, and a configuration.")
@@ -73,6 +74,14 @@ def _tell(finding: Finding, terminal: Terminal) -> None:
     terminal.write(f"  {mark} {finding.check:<{_CHECK_WIDTH}} {first}")
     for line in rest:
         terminal.write(indent + line)
+    for item in finding.items[:_ITEMS_SHOWN]:
+        about = [item.name, *(text for text in (item.state, item.pending and f"{item.pending} pending") if text)]
+        since = f", since {item.since}" if item.since else ""
+        for line in wrap(f"{symbols.dot} {', '.join(about)}: {size(item.bytes)}{since}", subsequent_indent="  "):
+            terminal.write(indent + line)
+        terminal.write(f"{indent}  {item.directory}")
+    if len(finding.items) > _ITEMS_SHOWN:
+        terminal.write(f"{indent}and {len(finding.items) - _ITEMS_SHOWN} more; --json lists all")
     if finding.advice:
         lead = f"{symbols.arrow} "
         for line in wrap(finding.advice, initial_indent=lead, subsequent_indent=" " * len(lead)):

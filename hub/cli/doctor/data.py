@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hub.admission import disk_reserve_of
 from hub.cli.doctor.finding import Finding, fail, note, ok, warn
-from hub.cli.doctor.journal import holder, read_journal
+from hub.cli.doctor.journal import read_journal
+from hub.cli.doctor.local_data import check_local_data, module_directories
 from hub.cli.terminal import size
 from hub.errors import JournalError
 from hub.instance.procfs import command_of
 from hub.layout import Layout
 from hub.lifecycle import Pending, State
+from hub.lock import holder
 from hub.policy import may_be_adopted
 from hub.record import ModuleRecord
 from hub.survivors import find_process
@@ -24,18 +27,19 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", 
 _NAMES_SHOWN = 8
 
 
-def check_data_dir(root: Path) -> Iterator[Finding]:
+def check_data_dir(root: Path, disk_reserve: int | None) -> Iterator[Finding]:
     """Yield what is found of a data directory.
 
     Args:
         root: the directory; it need not exist.
+        disk_reserve: bytes that are to stay free; `None` = what suits the disk.
     """
     existing = root
     while not os.path.lexists(existing):
         existing = existing.parent
     yield _usable(root, existing)
     if existing.is_dir():
-        yield _space(existing)
+        yield _space(existing, disk_reserve)
         if (system := _file_system(existing)) in _NETWORK:
             yield warn(
                 "file system", f"{root} is on {system}", "put it on a local disk: the journal and its lock need one"
@@ -43,7 +47,7 @@ def check_data_dir(root: Path) -> Iterator[Finding]:
     if existing != root or not root.is_dir():
         return
     layout = Layout(root)
-    pid = holder(layout)
+    pid = holder(layout.lock_file)
     if pid is None:
         yield ok("lock", "no hub runs on it")
     else:
@@ -53,6 +57,7 @@ def check_data_dir(root: Path) -> Iterator[Finding]:
             f"a hub runs on it: process {pid}" + (f" ({command})" if command else ""),
             "a second hub on this data directory will refuse to start; end that one first",
         )
+    found = module_directories(layout)
     try:
         records = read_journal(layout, live=pid is not None)
     except JournalError as error:
@@ -62,6 +67,7 @@ def check_data_dir(root: Path) -> Iterator[Finding]:
         yield ok("journal", "none yet; the first hub makes it")
     else:
         yield from _modules(records, live=pid is not None)
+    yield from check_local_data(layout, found, records or ())
 
 
 def _usable(root: Path, existing: Path) -> Finding:
@@ -78,11 +84,15 @@ def _usable(root: Path, existing: Path) -> Finding:
     return ok("data_dir", f"{root} can be used")
 
 
-def _space(path: Path) -> Finding:
-    free = shutil.disk_usage(path).free
-    if free < _LITTLE_SPACE:
-        return warn("disk space", f"{size(free)} free", "modules that run out of space fail: free some")
-    return ok("disk space", f"{size(free)} free")
+def _space(path: Path, configured: int | None) -> Finding:
+    usage = shutil.disk_usage(path)
+    reserve = disk_reserve_of(configured, usage.total)
+    message = f"{size(usage.free)} free, of which {size(reserve)} are reserved"
+    if usage.free < reserve:
+        return warn("disk space", message, "below the reserve nothing is started: free some, or lower `disk_reserve`")
+    if usage.free - reserve < _LITTLE_SPACE:
+        return warn("disk space", message, "little is left for modules: free some, or give them a larger disk")
+    return ok("disk space", message)
 
 
 def _file_system(path: Path) -> str:
@@ -108,8 +118,6 @@ def _modules(records: Sequence[ModuleRecord], *, live: bool) -> Iterator[Finding
         "journal",
         f"{len(records)} module{'' if len(records) == 1 else 's'} tracked" + (f": {summary}" if summary else ""),
     )
-    if dirty := [record.module_id for record in records if record.dirty]:
-        yield note("dirty modules", f"{_names(dirty)}: data that the backend does not have yet")
     if stranded := [r.module_id for r in records if r.state is State.UNPROVISIONED and r.dirty]:
         yield warn(
             "stranded data",

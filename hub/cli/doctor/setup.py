@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from backends import BackendsError, open_store
+from hub.admission import memory_of
 from hub.cli.doctor.data import check_data_dir
 from hub.cli.doctor.finding import Finding, fail, note, ok, warn
 from hub.cli.doctor.machine import CGROUP_ADVICE
+from hub.cli.terminal import size
 from hub.config import ENVIRONMENT_PREFIX, HubConfig, load
 from hub.errors import InvalidConfig, StartFailed
 from hub.instance import Kind
@@ -21,6 +23,7 @@ from hub.instance.account import account_of
 from hub.instance.cgroup_places import find_places
 from hub.instance.limits import parse_limits
 from hub.instance.ports import is_free
+from hub.instance.procfs import total_memory
 from hub.kinds import SHIPPED, find_program
 
 _BACKEND_TIMEOUT_S = 20.0
@@ -80,10 +83,11 @@ def check_setup(sources: Sources) -> Iterator[Finding]:
     else:
         yield ok("configuration", "can be used" + (f": {sources.path}" if sources.path else ""))
     if "data_dir" not in absent:
-        yield from check_data_dir(config.data_dir)
+        yield from check_data_dir(config.data_dir, config.disk_reserve)
     if "backend" not in absent:
         yield check_backend(config.backend, config.backend_options)
     yield _ports(config)
+    yield check_budgets(config, total_memory())
     yield from check_kinds(config.kinds, config.default_kind)
 
 
@@ -115,6 +119,33 @@ def check_backend(uri: str, options: Mapping[str, Any]) -> Finding:
     except queue.Empty:
         advice = "check that it is mounted or reachable from this machine"
         return fail("backend", f"no answer within {_BACKEND_TIMEOUT_S:g} s", advice)
+
+
+def check_budgets(config: HubConfig, memory: int | None) -> Finding:
+    """Tell how a configuration's budgets stand to the machine and to each other.
+
+    Args:
+        config: the configuration.
+        memory: bytes of memory that the machine has; `None` = not known.
+
+    Returns:
+        What was found; a kind that can never be started has failed.
+    """
+    budget, instances = config.memory_budget, config.max_instances
+    machine = "" if memory is None else f" of the machine's {size(memory)}"
+    message = f"{'any number of' if instances is None else instances} instances, " + (
+        "memory without a bound" if budget is None else f"{size(budget)}{machine} for them"
+    )
+    if budget is None:
+        return ok("budgets", message)
+    needs = {name: memory_of(kind, config.memory_estimate) for name, kind in config.kinds.items()}
+    if hopeless := sorted(name for name, need in needs.items() if need > budget):
+        advice = "raise `memory_budget`, or lower the kind's limit"
+        return fail("budgets", f"{message}: too little for a single {', '.join(hopeless)}", advice)
+    message += f"; a kind without a limit counts with {size(config.memory_estimate)}"
+    if memory is not None and budget + config.memory_reserve > memory:
+        return warn("budgets", message, "lower `memory_budget`: beyond the machine's memory servers are killed")
+    return ok("budgets", message)
 
 
 def _ports(config: HubConfig) -> Finding:

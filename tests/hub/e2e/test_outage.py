@@ -32,9 +32,8 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 def notice_outage(hub: Hub, *, failures: int = 3) -> None:
     """Let the hub notice that the backend is down, by modules that it can't provision."""
     for number in range(failures):
-        with pytest.raises(BackendError) as failed:
+        with pytest.raises(BackendError):
             hub.provision(f"missing-{number}")
-        assert failed.value.retry_after_s is None
     assert not hub.backend_status().available
 
 
@@ -301,3 +300,25 @@ def test_an_outage_ends_the_waiting_of_transfers(make_hub: MakeHub, faults: Faul
             with pytest.raises(BackendError):
                 submitted.result()
     assert faults.calls["get"] == 1
+
+
+def test_an_outage_is_noticed_by_one_failure_and_a_look(make_hub: MakeHub, faults: Faults, events: Observer) -> None:
+    """However slowly work fails, the first failure is enough where the backend does not answer a look either."""
+    hub = make_hub(**LASTING, breaker_failures=100)
+    faults.go_down()
+    with pytest.raises(BackendError):
+        hub.provision("m")
+    events.wait("backend.unavailable")
+    assert faults.calls["check"] == 1
+
+
+def test_a_failure_of_work_alone_is_no_outage(make_hub: MakeHub, faults: Faults, events: Observer) -> None:
+    """A backend that answers the look is only left alone after failures in a row; it is looked at once for them."""
+    hub = make_hub(**LASTING, breaker_failures=3)
+    faults.on("get", BackendUnavailable("this one object"))
+    for number in range(3):
+        assert hub.backend_status().available
+        with pytest.raises(BackendError):
+            hub.provision(f"m{number}")
+    events.wait("backend.unavailable")
+    assert faults.calls["check"] <= 1
