@@ -18,6 +18,7 @@ STORE = Kind(
     ready="http:/health",
     live="http:/health",
     gc="http:/gc",
+    checkpoint="http:/checkpoint",
 )
 
 REDIS = Kind(
