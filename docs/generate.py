@@ -95,7 +95,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if field.default is dataclasses.MISSING:
         return "required" if field.default_factory is dataclasses.MISSING else "none"
     if field.default is None:
-        return "never" if field.name.endswith("_timeout") else "none"
+        return "never" if field.name.endswith(("_timeout", "_interval")) else "none"
     return code(field.default)
 
 
@@ -173,7 +173,7 @@ def events_page() -> str:
         "backend": "Backend",
         "plugin": "Plugins",
     }
-    together = {"hydration": "operation", "dehydration": "operation"}
+    together = {"hydration": "operation", "dehydration": "operation", "checkpoint": "operation"}
     text = f"""{HEADER}
 
 # Events
@@ -281,6 +281,8 @@ def _verdict(condition: lifecycle.Condition, request: lifecycle.Request) -> str:
     match lifecycle.decide(condition, request):
         case lifecycle.Begin(target):
             return code(target)
+        case lifecycle.Alongside():
+            return "done alongside"
         case lifecycle.Nothing():
             return "nothing to do"
         case lifecycle.Refuse(not_found):

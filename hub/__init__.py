@@ -8,6 +8,7 @@ from hub._version import __version__
 from hub.config import HubConfig, HubOptions
 from hub.errors import (
     BackendError,
+    CheckpointFailed,
     DataConflict,
     DataDirInUse,
     HibernateFailed,
@@ -41,6 +42,7 @@ from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
 from hub.instance import Kind
 from hub.lifecycle import State
 from hub.messages import (
+    Checkpoint,
     Deprovision,
     Describe,
     DescribeBackend,
@@ -70,6 +72,7 @@ __all__ = [
     "OperationInfo",
     "State",
     # messages to its registry
+    "Checkpoint",
     "Deprovision",
     "Describe",
     "DescribeBackend",
@@ -83,6 +86,7 @@ __all__ = [
     "Wake",
     # errors
     "BackendError",
+    "CheckpointFailed",
     "DataConflict",
     "DataDirInUse",
     "HibernateFailed",

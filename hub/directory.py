@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from hub.checkpoint_run import CheckpointRun
 from hub.info import ModuleInfo
 from hub.instance import Instance
 from hub.layout import Layout
@@ -28,6 +29,8 @@ class Entry:
         instance: the running server.
         operation: the operation that holds the module.
         probes: connections to it that are the hub's own.
+        checkpoint: its checkpoints, while there are any.
+        checkpointed_at: as the record's, also where the journal did not take it.
     """
 
     record: ModuleRecord
@@ -37,6 +40,8 @@ class Entry:
     instance: Instance | None = None
     operation: Operation | None = None
     probes: int = 0
+    checkpoint: CheckpointRun | None = None
+    checkpointed_at: float = 0.0
 
     @property
     def tracked(self) -> bool:

@@ -69,6 +69,15 @@ class Layout:
         beside.remove(self.checkpoint(module_id))
         self.checkpoint_index(module_id).unlink(missing_ok=True)
 
+    def clear_checkpoints(self, module_ids: Collection[str]) -> None:
+        """Delete what checkpoints of modules were interrupted and left behind.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        for module_id in module_ids:
+            self.remove_checkpoint(module_id)
+
     def scratch_of(self, module_id: str) -> Path:
         """Return the directory in which a module's hydration is built."""
         return self.scratch / encode_module_id(module_id)

@@ -25,6 +25,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         restarts: recoveries begun since the module was provisioned.
         last_error: the last failure, for people.
         since: wall clock time of the last change of state, seconds since the epoch.
+        checkpointed_at: wall clock time at which the backend last had the data as it was then: hydrated, or copied.
         parked: the actor failed too often; only a person's operation takes the module out of it.
     """
 
@@ -42,6 +43,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     restarts: int = 0
     last_error: str | None = None
     since: float = 0.0
+    checkpointed_at: float = 0.0
     parked: bool = False
 
     @property

@@ -18,6 +18,7 @@ import anyio
 import pykka
 
 from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
+from hub.checkpoint import max_checkpoints
 from hub.config import HubConfig
 from hub.directory import Directory
 from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
@@ -27,6 +28,7 @@ from hub.instance.ports import PortAllocator
 from hub.instance.process import MARKER, kill_marked
 from hub.journal import Journal
 from hub.layout import Layout
+from hub.lifecycle import State
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
 from hub.plugins import Plugin, load_plugins
@@ -143,9 +145,13 @@ class Runtime:
             transfers=transfers,
             runner=LocalRunner(journal.hub_id, ports, workers, layout.root),
             starts=anyio.CapacityLimiter(config.max_starts),
+            checkpoints=anyio.CapacityLimiter(max_checkpoints(config)),
             clock=loop.time,
         )
         await self._sweep_processes(services)
+        # Before they are resolved: of the sleepers, who may be many, none has a checkpoint that is not done.
+        awake = [record.module_id for record in records if record.state is not State.HIBERNATED]
+        await workers.run(layout.clear_checkpoints, awake)
         await resolve_modules(services, records)
         for entry in directory.tracked():
             # Idle times go on over a restart of the hub.
@@ -194,6 +200,8 @@ class Runtime:
         for entry in self._services.directory.tracked():
             if entry.operation is not None:
                 entry.operation.cancel("the hub closes", Phase.HYDRATING)
+            if entry.checkpoint is not None:
+                entry.checkpoint.cancel("the hub closes")
         outcomes = await asyncio.gather(*(cell.ask_async(Retire()) for cell in cells), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ModhubError | pykka.ActorDeadError):

@@ -28,6 +28,7 @@ class Services:
 
     Attributes:
         starts: slots for processes that are starting, fleet-wide; a module holds one only while it starts.
+        checkpoints: slots for checkpoints, fleet-wide; each may hold a second copy of a module's data on the disk.
         epochs: numbers of starts; no two starts of this hub have the same.
         cells: every module's cell by module id; here, so that it outlives a defect in the registry's own code.
         cell_numbers: numbers of cells; no two cells of this hub have the same name.
@@ -45,6 +46,7 @@ class Services:
     transfers: Transfers
     runner: InstanceRunner
     starts: anyio.CapacityLimiter
+    checkpoints: anyio.CapacityLimiter
     clock: Callable[[], float]
     wall_clock: Callable[[], float] = time.time
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))
