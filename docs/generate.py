@@ -336,6 +336,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
         "restart_limit", "restart_period", "restart_delay", "restart_delay_max", "stable_after"
     ),
     "retry keys": lambda: _keys("retry_delay", "retry_delay_max"),
+    "checkpoint keys": lambda: _keys("checkpoint_interval"),
     "idle keys": lambda: _keys("idle_timeout", "hibernated_timeout", "sweep_interval"),
     "transfer keys": lambda: _keys("max_transfers", "transfer_threads"),
     "breaker keys": lambda: _keys("breaker_failures", "breaker_delay", "breaker_delay_max"),

@@ -30,7 +30,7 @@ class Entry:
         operation: the operation that holds the module.
         probes: connections to it that are the hub's own.
         checkpoint: its checkpoints, while there are any.
-        checkpointed_at: as the record's, also where the journal did not take it.
+        checkpointed_at: as the record's, where it was found out by this hub; also where the journal did not take it.
     """
 
     record: ModuleRecord
@@ -41,7 +41,7 @@ class Entry:
     operation: Operation | None = None
     probes: int = 0
     checkpoint: CheckpointRun | None = None
-    checkpointed_at: float = 0.0
+    checkpointed_at: float | None = None
 
     @property
     def tracked(self) -> bool:

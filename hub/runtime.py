@@ -36,7 +36,17 @@ from hub.registry import Registry
 from hub.resolution import resolve_modules
 from hub.services import Services
 from hub.transfers import Transfers
-from hub.watchdog import BackendWatch, IdleSweep, Liveness, Observed, StallWatch, Unavailable, Watchdog
+from hub.watchdog import (
+    BackendWatch,
+    CheckpointEnded,
+    CheckpointSchedule,
+    IdleSweep,
+    Liveness,
+    Observed,
+    StallWatch,
+    Unavailable,
+    Watchdog,
+)
 from hub.workers import Workers, finish
 
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
@@ -190,9 +200,27 @@ class Runtime:
 
         self._bus.subscribe(tell_watchdogs)
         self._stack.callback(self._bus.unsubscribe, tell_watchdogs)
+        self._schedule_checkpoints(system, services)
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
+
+    def _schedule_checkpoints(self, system: ActorSystem, services: Services) -> None:
+        interval_s = self._config.checkpoint_interval
+        if interval_s is None:
+            return
+        schedule = system.spawn(
+            CheckpointSchedule, services, interval_s, name="checkpoint-schedule", supervision=_HUB_SUPERVISION
+        )
+
+        def tell_schedule(event: Event) -> None:
+            ended = CheckpointEnded.of(event)
+            if ended is not None:
+                with contextlib.suppress(pykka.ActorDeadError):
+                    schedule.tell(ended)
+
+        self._bus.subscribe(tell_schedule)
+        self._stack.callback(self._bus.unsubscribe, tell_schedule)
 
     async def _retire(self) -> None:
         """Refuse what is new, end what only transfers here, and bring every module to rest."""

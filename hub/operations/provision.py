@@ -41,7 +41,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         else:
             fetched = await work.services.transfers.fetch(work.operation, kind, work.services.config.default_kind)
             # From here on a process may write: should the hub die now, this data is not thrown away.
-            now = work.services.wall_clock()
+            now = work.entry.checkpointed_at = work.services.wall_clock()
             await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True, checkpointed_at=now)
         instance = await work.start_instance()
     except ModhubError as error:
