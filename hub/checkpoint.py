@@ -165,12 +165,14 @@ class CheckpointActor(Actor):
             at = services.wall_clock()
             self._covered = [one for one in self.queued() if isinstance(one, Checkpoint)]
             record, instance = entry.record, entry.instance
-            if record.state is State.PROVISIONED and instance is not None:
-                await self._send_copy(operation, instance)
-            else:
+            if record.state is State.HIBERNATED:
                 # Nothing writes it: it goes home like on a deprovision, and stays.
                 operation.step = "dehydrating"
                 await services.transfers.send(operation, record.base, keep_previous=record.suspect)
+            elif instance is not None:
+                await self._send_copy(operation, instance)
+            else:
+                raise CheckpointFailed(f"checkpoint of module {record.module_id!r}: no process of it runs")
         finally:
             slots.release()
         entry.checkpointed_at = at
