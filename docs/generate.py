@@ -100,7 +100,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if field.default is dataclasses.MISSING:
         return "required" if field.default_factory is dataclasses.MISSING else "none"
     if field.default is None:
-        return "never" if field.name.endswith("_timeout") else "none"
+        return "never" if field.name.endswith(("_timeout", "_interval")) else "none"
     return code(field.default)
 
 
@@ -178,7 +178,7 @@ def events_page() -> str:
         "backend": "Backend",
         "plugin": "Plugins",
     }
-    together = {"hydration": "operation", "dehydration": "operation"}
+    together = {"hydration": "operation", "dehydration": "operation", "checkpoint": "operation"}
     text = f"""{HEADER}
 
 # Events
@@ -286,6 +286,8 @@ def _verdict(condition: lifecycle.Condition, request: lifecycle.Request) -> str:
     match lifecycle.decide(condition, request):
         case lifecycle.Begin(target):
             return code(target)
+        case lifecycle.Alongside():
+            return "done alongside"
         case lifecycle.Nothing():
             return "nothing to do"
         case lifecycle.Refuse(not_found):
@@ -343,6 +345,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
         "restart_limit", "restart_period", "restart_delay", "restart_delay_max", "stable_after"
     ),
     "retry keys": lambda: _keys("retry_delay", "retry_delay_max"),
+    "checkpoint keys": lambda: _keys("checkpoint_interval"),
     "idle keys": lambda: _keys("idle_timeout", "hibernated_timeout", "sweep_interval"),
     "budget keys": lambda: _keys(
         "max_instances",

@@ -9,6 +9,7 @@ from hub.config import HubConfig, HubOptions
 from hub.errors import (
     BackendError,
     BudgetExceeded,
+    CheckpointFailed,
     DataConflict,
     DataDirInUse,
     HibernateFailed,
@@ -43,6 +44,7 @@ from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
 from hub.instance import Kind
 from hub.lifecycle import State
 from hub.messages import (
+    Checkpoint,
     Deprovision,
     Describe,
     DescribeBackend,
@@ -72,6 +74,7 @@ __all__ = [
     "OperationInfo",
     "State",
     # messages to its registry
+    "Checkpoint",
     "Deprovision",
     "Describe",
     "DescribeBackend",
@@ -86,6 +89,7 @@ __all__ = [
     # errors
     "BackendError",
     "BudgetExceeded",
+    "CheckpointFailed",
     "DataConflict",
     "DataDirInUse",
     "HibernateFailed",

@@ -121,6 +121,11 @@ class HubConfig:
     live_interval: float = _option(10.0, "Seconds between liveness probes of an instance.", minimum=0.01)
     live_timeout: float = _option(5.0, "Seconds that a liveness probe may take.", minimum=0.01)
     live_misses: int = _option(3, "Missed probes in a row after which a process is killed.", minimum=1)
+    checkpoint_interval: float | None = _option(
+        None,
+        "Seconds after which a copy of a module's data is sent home, while it runs or once it sleeps.",
+        minimum=0.01,
+    )
     sweep_interval: float = _option(1.0, "Seconds between looks at connections and idle times.", minimum=0.01)
     stall_threshold: float = _option(1.0, "Seconds without a turn of the event loop that are reported.", minimum=0.01)
     log_max_bytes: int = _option(1024 * 1024, "Length at which a module's output log is rotated.", minimum=1024)
@@ -161,6 +166,7 @@ class HubOptions(TypedDict, total=False):
     live_interval: float
     live_timeout: float
     live_misses: int
+    checkpoint_interval: float | None
     sweep_interval: float
     stall_threshold: float
     log_max_bytes: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from hub.checkpoint_run import CheckpointRun
 from hub.info import ModuleInfo
 from hub.instance import Instance
 from hub.layout import Layout
@@ -33,6 +34,8 @@ class Entry:
         claim: the claim by which this hub holds the module in the backend and goes on holding it; `None` = it does not.
         lease_until: until when nobody else can take it, seconds of CLOCK_BOOTTIME; 0.0 = not known.
         lease_s: how long its lease was made when it was last written, seconds.
+        checkpoint: its checkpoints, while there are any.
+        checkpointed_at: as the record's, where it was found out by this hub; also where the journal did not take it.
     """
 
     record: ModuleRecord
@@ -45,6 +48,8 @@ class Entry:
     claim: str | None = None
     lease_until: float = 0.0
     lease_s: float = 0.0
+    checkpoint: CheckpointRun | None = None
+    checkpointed_at: float | None = None
 
     @property
     def tracked(self) -> bool:

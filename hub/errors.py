@@ -128,6 +128,12 @@ class HibernateFailed(StopFailed):
     code = "hibernate-failed"
 
 
+class CheckpointFailed(ModhubError):
+    """The kind's hook made no copy of the data; nothing was sent home, and the module goes on as it was."""
+
+    code = "checkpoint-failed"
+
+
 class BackendError(ModhubError):
     """The backend can't be used, refuses, or holds corrupt data; neither side's data was touched.
 
@@ -202,7 +208,10 @@ class OperationTimeout(ModhubError, TimeoutError):
 
 
 class OperationCancelled(ModhubError):
-    """A later deprovision or obliterate, or the end of the hub, ended the operation; its threads have ended."""
+    """A later deprovision or obliterate, or the end of the hub, ended the operation; its threads have ended.
+
+    A checkpoint is ended by any operation on its module.
+    """
 
     code = "operation-cancelled"
 

@@ -88,10 +88,17 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "instance.limits_unenforced": EventSpec(
         _W, ("limits",), "A process runs without these limits of its kind: the hub may make no cgroups for them."
     ),
-    "instance.hook_failed": EventSpec(_W, ("hook", "error"), "A hook of the kind failed; the operation goes on."),
+    "instance.hook_failed": EventSpec(
+        _W, ("hook", "error"), "A hook of the kind failed; only a checkpoint fails with it."
+    ),
     "hydration.completed": EventSpec(_I, ("bytes", "files", "duration_ms"), "Data came from the backend."),
     "dehydration.completed": EventSpec(
         _I, ("bytes", "files", "uploaded_bytes", "duration_ms"), "Data was committed to the backend."
+    ),
+    "checkpoint.completed": EventSpec(
+        _I,
+        ("bytes", "files", "uploaded_bytes", "duration_ms"),
+        "A copy of the data was committed to the backend; the module stays as it is.",
     ),
     "backend.failed": EventSpec(_W, ("error",), "A request failed that nobody waited for; what it was for is put off."),
     "backend.unavailable": EventSpec(

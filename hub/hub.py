@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from actors import ActorCrashed, ActorDead, DeadlineExceeded, MailboxFull, Message, Ref
+from actors import Message, Ref
+from hub.answers import translated
 from hub.config import HubConfig, HubOptions, check_module_id, configure, load
-from hub.errors import HubClosed, ModuleBusy, ModuleFault, OperationTimeout
+from hub.errors import HubClosed
 from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
 from hub.loop_thread import LoopThread
 from hub.messages import (
+    Checkpoint,
     Deprovision,
     Describe,
     DescribeBackend,
@@ -30,26 +31,6 @@ from hub.registry import Registry
 from hub.runtime import Runtime
 
 R = TypeVar("R")
-
-
-@contextlib.contextmanager
-def _translated(message: Message[Any]) -> Generator[None]:
-    """Turn what the actors' runtime says into the hub's own errors."""
-    op_id = getattr(message, "op_id", "")
-    what = f"{type(message).__name__.lower()} of module {getattr(message, 'module_id', '')!r}"
-    try:
-        yield
-    except DeadlineExceeded as error:
-        state = f"goes on as operation {op_id}" if error.started else "was not started and never will be"
-        raise OperationTimeout(
-            f"{what} was not done within {error.timeout_s:g} s; it {state}", op_id=op_id, started=error.started
-        ) from error
-    except MailboxFull as error:
-        raise ModuleBusy(f"{what}: {error.capacity} operations wait already", hint="try again later") from error
-    except ActorCrashed as error:
-        raise ModuleFault(f"{what} was interrupted by a defect: {error.__cause__!r}", hint="see the log") from error
-    except ActorDead as error:
-        raise HubClosed(f"{what} was not done: the hub has closed") from error
 
 
 class AsyncHub:
@@ -118,7 +99,7 @@ class AsyncHub:
             message: one of `hub.messages`.
             timeout: seconds; past them an operation that has not started never will, a running one goes on.
         """
-        with _translated(message):
+        with translated(message):
             return await self.registry.ask_async(message, timeout=timeout)
 
     async def provision(self, module_id: str, *, kind: str | None = None, timeout: float | None = None) -> ModuleInfo:  # noqa: ASYNC109 - as `ask`
@@ -163,6 +144,21 @@ class AsyncHub:
             ModhubError: something may be left; the obliteration stays pending and is retried.
         """
         return await self.ask(Obliterate(check_module_id(module_id)), timeout)
+
+    async def checkpoint(self, module_id: str, *, timeout: float | None = None) -> ModuleInfo:  # noqa: ASYNC109 - as `ask`
+        """Send a copy of a module's data home while it goes on as it is.
+
+        Args:
+            module_id: the module: hibernated, or provisioned and of a kind with a `checkpoint` hook.
+            timeout: seconds, as in `ask`.
+
+        Returns:
+            The module. The backend has its data as it was when this was called, or later.
+
+        Raises:
+            ModhubError: the backend has what it had before; the module goes on.
+        """
+        return await self.ask(Checkpoint(check_module_id(module_id)), timeout)
 
     async def touch(self, module_id: str) -> ModuleInfo:
         """Count as activity on a module; returns the module."""
@@ -249,7 +245,7 @@ class Hub:
 
     def ask(self, message: Message[R], timeout: float | None = None) -> R:
         """Send the registry a message and wait for its reply; see `AsyncHub.ask`."""
-        with _translated(message):
+        with translated(message):
             return self.registry.ask(message, timeout=timeout)
 
     def provision(self, module_id: str, *, kind: str | None = None, timeout: float | None = None) -> ModuleInfo:
@@ -271,6 +267,10 @@ class Hub:
     def obliterate(self, module_id: str, *, timeout: float | None = None) -> Obliterated:
         """Destroy every trace of a module, tracked or not; see `AsyncHub.obliterate`."""
         return self.ask(Obliterate(check_module_id(module_id)), timeout)
+
+    def checkpoint(self, module_id: str, *, timeout: float | None = None) -> ModuleInfo:
+        """Send a copy of a module's data home while it goes on; see `AsyncHub.checkpoint`."""
+        return self.ask(Checkpoint(check_module_id(module_id)), timeout)
 
     def touch(self, module_id: str) -> ModuleInfo:
         """Count as activity on a module; see `AsyncHub.touch`."""

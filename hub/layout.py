@@ -2,7 +2,8 @@
 
 journal.sqlite3     what the hub knows; beside it SQLite's own files, disk space for them, a copy of an older version
 hub.lock            held while a hub runs; names its process
-modules/ID/data     a module's data; beside it what is known of it, and data.new while its kind makes the first data
+modules/ID/data     a module's data; beside it what is known of it, data.new while its kind makes the first data, and
+                    checkpoint while a copy of the data is sent home
 logs/ID             a module's output
 scratch/            hydrations that are not complete
 trash/              what one rename took away and is being deleted
@@ -21,7 +22,7 @@ from pathlib import Path
 import backends
 from backends import encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
-from hub.instance import output, procfs
+from hub.instance import beside, checkpoint_dir, output, procfs
 from hub.lock import holder
 
 _IN_MEMORY = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
@@ -52,6 +53,32 @@ class Layout:
     def index(self, module_id: str) -> Path:
         """Return the file that remembers what of the data is known to the backend."""
         return self.module(module_id) / "index"
+
+    def checkpoint(self, module_id: str) -> Path:
+        """Return the directory of the copy that a module's checkpoint sends home."""
+        return checkpoint_dir.place_beside(self.data(module_id))
+
+    def checkpoint_index(self, module_id: str) -> Path:
+        """Return the index of that copy, of no use after it: the next one is all new files."""
+        return self.module(module_id) / "checkpoint.index"
+
+    def remove_checkpoint(self, module_id: str) -> None:
+        """Delete what is left of a checkpoint; nothing happens where there is nothing.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        beside.remove(self.checkpoint(module_id))
+        self.checkpoint_index(module_id).unlink(missing_ok=True)
+
+    def clear_checkpoints(self, module_ids: Collection[str]) -> None:
+        """Delete what checkpoints of modules were interrupted and left behind.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        for module_id in module_ids:
+            self.remove_checkpoint(module_id)
 
     def scratch_of(self, module_id: str) -> Path:
         """Return the directory in which a module's hydration is built."""

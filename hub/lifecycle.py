@@ -40,6 +40,7 @@ class Request(enum.StrEnum):
     WAKE = "wake"
     DEPROVISION = "deprovision"
     OBLITERATE = "obliterate"
+    CHECKPOINT = "checkpoint"
     RECOVER = "recover"
 
 
@@ -126,13 +127,18 @@ NOTHING_TO_DO: frozenset[tuple[State, Request]] = frozenset(
     }
 )
 
+# Done beside whatever else happens, and leaves the module in its state.
+ALONGSIDE: frozenset[tuple[State, Request]] = frozenset({(S.PROVISIONED, R.CHECKPOINT), (S.HIBERNATED, R.CHECKPOINT)})
+
 # Refused in this state; on an untracked module the refusal is "not found".
 REFUSED: frozenset[tuple[State, Request]] = frozenset(
     {
         (S.UNPROVISIONED, R.HIBERNATE),
         (S.UNPROVISIONED, R.WAKE),
+        (S.UNPROVISIONED, R.CHECKPOINT),
         (S.CRASHED, R.HIBERNATE),
         (S.CRASHED, R.WAKE),
+        (S.CRASHED, R.CHECKPOINT),
     }
 )
 
@@ -159,6 +165,11 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
+class Alongside:
+    """The request is done without holding the module, which stays in its state."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """The request is met already."""
 
@@ -175,7 +186,7 @@ class Refuse:
     not_found: bool
 
 
-Verdict = Begin | Nothing | Wait | Refuse
+Verdict = Begin | Alongside | Nothing | Wait | Refuse
 
 _ROWS: dict[tuple[State, Request | Outcome, Guard | None], State] = {(t.source, t.on, t.when): t.target for t in TABLE}
 
@@ -188,7 +199,7 @@ def decide(condition: Condition, request: Request) -> Verdict:
         request: what is asked.
 
     Returns:
-        What to do: begin an operation, nothing, wait, or refuse. Defined for every state and request.
+        What to do: begin an operation, do it alongside, nothing, wait, or refuse. Defined for every state and request.
     """
     state = condition.state
     if not state.stable:
@@ -202,6 +213,8 @@ def decide(condition: Condition, request: Request) -> Verdict:
         target = _ROWS.get((state, request, Guard.DIRTY))
     if target is not None:
         return Begin(target)
+    if (state, request) in ALONGSIDE:
+        return Alongside()
     if (state, request) in NOTHING_TO_DO:
         return Nothing()
     return Refuse(not_found=not condition.tracked)

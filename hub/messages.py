@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pykka
 
 __all__ = [
+    "Checkpoint",
     "Deprovision",
     "Describe",
     "DescribeBackend",
@@ -71,6 +72,14 @@ class Deprovision(Message[ModuleInfo]):
 @dataclass(frozen=True, slots=True)
 class Obliterate(Message[Obliterated]):
     """Destroy every trace of the module, here and in the backend, tracked or not. Irreversible."""
+
+    module_id: str
+    op_id: str = field(default_factory=new_op_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Message[ModuleInfo]):
+    """Send a copy of the module's data home while it stays as it is: running, by its kind's hook, or hibernated."""
 
     module_id: str
     op_id: str = field(default_factory=new_op_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -10,6 +12,7 @@ import anyio
 from actors import Actor, Ref
 from hub import operations
 from hub.admission import occupies
+from hub.checkpoint import CheckpointActor, end_checkpoint
 from hub.directory import Entry
 from hub.errors import (
     HubClosed,
@@ -17,16 +20,17 @@ from hub.errors import (
     KindMismatch,
     ModhubError,
     ModuleNotFound,
-    OperationCancelled,
     StopFailed,
 )
 from hub.instance import Instance
-from hub.lifecycle import Begin, Nothing, Outcome, Pending, Refuse, Request, State, decide
-from hub.messages import Deprovision, Hibernate, Obliterate, Provision, Wake, new_op_id
+from hub.lifecycle import Alongside, Begin, Nothing, Outcome, Pending, Refuse, Request, State, decide
+from hub.messages import Checkpoint, Deprovision, Hibernate, Obliterate, Provision, Wake, new_op_id
 from hub.operation import Operation, Phase, Status
 from hub.operations import Work
-from hub.operations.work import NO_PROCESS
+from hub.operations.accounting import accounted
+from hub.operations.work import NO_PROCESS, EffectNotJournalled
 from hub.orders import (
+    CheckpointTaken,
     ChildExited,
     FinishObliteration,
     KillHung,
@@ -51,12 +55,15 @@ REQUESTS: dict[type, Request] = {
     Wake: Request.WAKE,
     Deprovision: Request.DEPROVISION,
     Obliterate: Request.OBLITERATE,
+    Checkpoint: Request.CHECKPOINT,
     Recover: Request.RECOVER,
     SendHome: Request.DEPROVISION,
     FinishObliteration: Request.OBLITERATE,
     Suspend: Request.HIBERNATE,
 }
 
+# Entered by operations that only start or stop the process, on the data as it lies here.
+_DATA_STAYS = frozenset({State.HIBERNATING, State.WAKING, State.RECOVERING})
 
 # What ends a transfer by waiting: a person's word, not the watchdog's, which may be stale by its turn.
 _ENDS = Deprovision | Obliterate
@@ -86,6 +93,8 @@ class Module(Actor):
             match message:
                 case ChildExited(epoch):
                     return await self._child_exited(epoch)
+                case CheckpointTaken(at):
+                    return await self._note_checkpoint(at)
                 case KillHung(_, epoch, misses):
                     return await self._kill_hung(epoch, misses)
                 case Retire():
@@ -137,6 +146,7 @@ class Module(Actor):
         """Resolve what the behaviour before left undone, as at a start of the hub."""
         del error, interrupted
         entry = self._entry
+        await end_checkpoint(entry, "a defect of the module's actor", transfer=True)
         if entry.operation is not None:
             entry.operation.end(Status.FAILED, "a defect interrupted it; see the log")
             entry.operation = None
@@ -165,16 +175,22 @@ class Module(Actor):
         if isinstance(verdict, Nothing):
             self._services.directory.touch(entry)
             return self._services.directory.describe(entry)
+        if isinstance(verdict, Alongside):
+            return self.forward(CheckpointActor.begin(self, self._services, entry))
         assert isinstance(verdict, Begin), f"{verdict} while the mailbox is served"
-        effect = self._effect(verdict.target, message)
+        # Where no data moves, nothing waits for the threads of a transfer, which may wait for a backend that hangs.
+        stays = verdict.target in _DATA_STAYS and not (isinstance(message, Recover) and message.spent)
+        operate = functools.partial(
+            self._operate, request, message.op_id, self._effect(verdict.target, message), waits_for_transfer=not stays
+        )
         if isinstance(message, Provision | Wake) and not occupies(record, running=entry.instance is not None):
             await self._services.disk.look()
             assumed = record.kind or kind or self._services.config.default_kind
             with self._services.places.taken(self._module_id, assumed) as place:
-                result = await self._operate(request, message.op_id, effect, place)
+                result = await operate(place=place)
         else:
             # What the hub does of its own accord, and what gives something back, is never refused for a budget.
-            result = await self._operate(request, message.op_id, effect)
+            result = await operate()
         # A deprovision that had to finish an obliteration is answered as what was asked for.
         return result if request is Request.OBLITERATE else self._services.directory.describe(entry)
 
@@ -200,31 +216,36 @@ class Module(Actor):
             case _:
                 raise AssertionError(f"no operation holds {target}")
 
-    async def _operate(self, request: Request, op_id: str, effect: _Effect, place: Place | None = None) -> Any:
+    async def _operate(
+        self,
+        request: Request,
+        op_id: str,
+        effect: _Effect,
+        *,
+        place: Place | None = None,
+        waits_for_transfer: bool = True,
+    ) -> Any:
         services, entry = self._services, self._entry
         operation = Operation(op_id, self._module_id, request, services.clock)
-        services.ledger.add(operation)
         entry.operation = operation
         work = Work(services, entry, operation, on_exit=self._on_exit, waiting=self._waiting, place=place)
+
+        async def carried_out() -> Any:
+            operation.step = "ending a checkpoint"
+            await end_checkpoint(entry, f"{request} began", transfer=waits_for_transfer)
+            return await effect(work)
+
         try:
-            result = await effect(work)
-        except ModhubError as error:
-            cancelled = isinstance(error, OperationCancelled)
-            operation.end(Status.CANCELLED if cancelled else Status.FAILED, str(error))
-            services.bus.publish(
-                "operation.failed",
-                self._module_id,
-                op_id,
-                operation=request.value,
-                error=str(error),
-                error_type=type(error).__name__,
-                duration_ms=round(operation.duration_s * 1000, 3),
-            )
-            raise
+            return await accounted(services, operation, carried_out)
         finally:
             entry.operation = None
-        operation.end(Status.DONE)
-        return result
+
+    async def _note_checkpoint(self, at: float) -> None:
+        if not self._entry.record.tracked:
+            return
+        work = self._work_outside_operation(Request.CHECKPOINT)
+        with suppress(EffectNotJournalled):  # after a restart of the hub the next one comes too early, no more
+            await work.note("checkpointed", checkpointed_at=at)
 
     def _refusal(self, request: Request, *, not_found: bool) -> ModhubError:
         record = self._entry.record
@@ -249,6 +270,8 @@ class Module(Actor):
         instance = entry.instance
         if entry.epoch != epoch or entry.record.state is not State.PROVISIONED or instance is None or instance.alive:
             return
+        if entry.checkpoint is not None:
+            entry.checkpoint.cancel("its process ended")
         text = instance.describe_exit()
         self._services.bus.publish(
             "module.crashed",
@@ -287,6 +310,7 @@ class Module(Actor):
     async def _retire(self) -> None:
         """Come to rest for the end of the hub."""
         entry = self._entry
+        await end_checkpoint(entry, "the hub closes", transfer=True)
         sends_home = self._services.config.on_exit == "deprovision" and self._services.transfers.availability.available
         if sends_home and entry.record.pending is not Pending.OBLITERATE:
             if isinstance(decide(entry.record.condition, Request.DEPROVISION), Begin):

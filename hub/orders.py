@@ -101,6 +101,13 @@ class Relist(SystemMessage[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointTaken(SystemMessage[None]):
+    """The backend has the module's data as it was at this time, in seconds since the epoch."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Retire(SystemMessage[None]):
     """The hub ends: come to rest."""
 

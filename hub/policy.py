@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -139,6 +140,39 @@ def is_idle(policy: IdlePolicy, record: ModuleRecord, idle_s: float) -> bool:
     else:
         return False
     return limit is not None and idle_s >= limit
+
+
+# By so much of its interval a checkpoint comes early, by chance: modules that came up together do not stay in step.
+CHECKPOINT_SPREAD = 0.2
+
+
+def checkpoint_overdue_s(
+    record: ModuleRecord, taken_at: float, *, has_hook: bool, interval_s: float, now: float
+) -> float | None:
+    """Decide whether a module's data is to be sent home beside what else it does.
+
+    Args:
+        record: the module.
+        taken_at: when the backend last had its data as it was then, seconds since the epoch.
+        has_hook: whether its kind can copy data in use.
+        interval_s: seconds after which that is too long ago.
+        now: seconds since the epoch.
+
+    Returns:
+        For how many seconds it has been due; `None` = it is not. A sleeper is due once, since nobody writes its data.
+    """
+    if not record.dirty:
+        return None
+    in_use = record.state is State.PROVISIONED and has_hook
+    # A time that lies ahead says nothing: the clock was set back.
+    asleep = record.state is State.HIBERNATED and not record.since < taken_at <= now
+    if not in_use and not asleep:
+        return None
+    if taken_at > now:
+        return interval_s
+    chance = zlib.crc32(f"{record.module_id} {taken_at}".encode()) / 2**32
+    overdue_s = now - taken_at - interval_s * (1 - CHECKPOINT_SPREAD * chance)
+    return overdue_s if overdue_s >= 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         restarts: recoveries begun since the module was provisioned.
         last_error: the last failure, for people.
         since: wall clock time of the last change of state, seconds since the epoch.
+        checkpointed_at: wall clock time at which the backend last had the data as it was then: hydrated, or copied.
         parked: the actor failed too often; only a person's operation takes the module out of it.
         relist_s: seconds from its obliteration, or from the start of the hub if that is later, until its place in the
             backend is listed again; 0.0 = it need not be. A duration, since no clock goes on over a restart by itself.
@@ -46,6 +47,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     restarts: int = 0
     last_error: str | None = None
     since: float = 0.0
+    checkpointed_at: float = 0.0
     parked: bool = False
     relist_s: float = 0.0
 

@@ -18,6 +18,7 @@ import anyio
 import pykka
 
 from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
+from hub.checkpoint import max_checkpoints
 from hub.config import HubConfig
 from hub.directory import Directory
 from hub.disk import Disk
@@ -40,6 +41,8 @@ from hub.survivors import leave, sweep, take_over
 from hub.transfers import Transfers
 from hub.watchdog import (
     BackendWatch,
+    CheckpointEnded,
+    CheckpointSchedule,
     DiskWatch,
     Finish,
     IdleSweep,
@@ -167,6 +170,7 @@ class Runtime:
             ),
             runner=LocalRunner(journal.hub_id, ports, workers, layout.root, outlive=config.on_exit == "leave"),
             starts=starts,
+            checkpoints=anyio.CapacityLimiter(max_checkpoints(config)),
             disk=disk,
             places=Places(config, directory, disk, starts),
             clock=loop.time,
@@ -175,6 +179,9 @@ class Runtime:
         self._stack.callback(leave, services)
         adopted = await take_over(services, records)
         await sweep(services)
+        # Before they are resolved: of the sleepers, who may be many, none has a checkpoint that is not done.
+        awake = [record.module_id for record in records if record.state is not State.HIBERNATED]
+        await workers.run(layout.clear_checkpoints, awake)
         await resolve_modules(services, records, adopted)
         for entry in directory.tracked():
             # Idle times go on over a restart of the hub; but of a server that was used meanwhile nobody has seen it.
@@ -216,11 +223,29 @@ class Runtime:
 
         self._bus.subscribe(tell_watchdogs)
         self._stack.callback(self._bus.unsubscribe, tell_watchdogs)
+        self._schedule_checkpoints(system, services)
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
         system.spawn(Relisting, services, name="relisting", supervision=_HUB_SUPERVISION)
         system.spawn(DiskWatch, services, name="disk-watch", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
+
+    def _schedule_checkpoints(self, system: ActorSystem, services: Services) -> None:
+        interval_s = self._config.checkpoint_interval
+        if interval_s is None:
+            return
+        schedule = system.spawn(
+            CheckpointSchedule, services, interval_s, name="checkpoint-schedule", supervision=_HUB_SUPERVISION
+        )
+
+        def tell_schedule(event: Event) -> None:
+            ended = CheckpointEnded.of(event)
+            if ended is not None:
+                with contextlib.suppress(pykka.ActorDeadError):
+                    schedule.tell(ended)
+
+        self._bus.subscribe(tell_schedule)
+        self._stack.callback(self._bus.unsubscribe, tell_schedule)
 
     async def _retire(self) -> None:
         """Refuse what is new, end what only transfers here, and bring every module to rest."""
@@ -228,6 +253,8 @@ class Runtime:
         for entry in self._services.directory.tracked():
             if entry.operation is not None:
                 entry.operation.cancel("the hub closes", Phase.HYDRATING)
+            if entry.checkpoint is not None:
+                entry.checkpoint.cancel("the hub closes")
         outcomes = await asyncio.gather(*(cell.ask_async(Retire()) for cell in cells), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ModhubError | pykka.ActorDeadError):

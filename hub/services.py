@@ -31,6 +31,7 @@ class Services:
 
     Attributes:
         starts: slots for processes that are starting, fleet-wide; a module holds one only while it starts.
+        checkpoints: slots for checkpoints, fleet-wide; each may hold a second copy of a module's data on the disk.
         epochs: numbers of starts; no two starts of this hub have the same.
         cells: every module's cell by module id; here, so that it outlives a defect in the registry's own code.
         cell_numbers: numbers of cells; no two cells of this hub have the same name.
@@ -49,6 +50,7 @@ class Services:
     leases: LeaseKeeper
     runner: InstanceRunner
     starts: anyio.CapacityLimiter
+    checkpoints: anyio.CapacityLimiter
     disk: Disk
     places: Places
     clock: Callable[[], float]

@@ -30,6 +30,7 @@ from hub.disk import Disk
 from hub.errors import KindMismatch
 from hub.events import EventBus
 from hub.layout import Layout
+from hub.lifecycle import Request
 from hub.operation import Operation, Phase
 from hub.transfer_queue import TransferQueue, Turn
 from hub.workers import Workers
@@ -213,7 +214,9 @@ class Transfers:
             raise data_conflict(module_id, base, head, self._layout.data(module_id))
         return head
 
-    async def send(self, operation: Operation, base: str | None, *, keep_previous: bool, release: bool = False) -> str:
+    async def send(
+        self, operation: Operation, base: str | None, *, keep_previous: bool, release: bool = False, copy: bool = False
+    ) -> str:
         """Send a module's data home and have the commit verified.
 
         Args:
@@ -221,6 +224,7 @@ class Transfers:
             base: the claim that the data grew from.
             keep_previous: whether the manifest before it is kept beside the new one.
             release: give the lease back with the commit: any hub may take the module from then on.
+            copy: whether what is sent in the data's place is the copy that a checkpoint made of it.
 
         Returns:
             The claim that the local data now equals.
@@ -228,15 +232,16 @@ class Transfers:
         Raises:
             ModhubError: it was not committed; the local data and the previous commit are as they were.
         """
-        module_id = operation.module_id
+        module_id, layout = operation.module_id, self._layout
         started = time.monotonic()
+        whole = operation.request is Request.CHECKPOINT
 
         def work(turn: Turn) -> Dehydrated:
-            self._layout.forget_untraceable(module_id)
+            layout.forget_untraceable(module_id)
             return self.remote(module_id).dehydrate(
                 self._head_of(module_id, base),
-                self._layout.data(module_id),
-                index=self._layout.index(module_id),
+                layout.checkpoint(module_id) if copy else layout.data(module_id),
+                index=layout.checkpoint_index(module_id) if copy else layout.index(module_id),
                 keep_previous=keep_previous,
                 release=release,
                 progress=turn.on_progress,
@@ -245,13 +250,13 @@ class Transfers:
 
         sent = await self._run(operation, Phase.DEHYDRATING, work)
         self._bus.publish(
-            "dehydration.completed",
+            "checkpoint.completed" if whole else "dehydration.completed",
             module_id,
             operation.op_id,
             bytes=sent.stats.bytes,
             files=sent.stats.files,
             uploaded_bytes=sent.stats.bytes_sent,
-            duration_ms=_milliseconds_since(started),
+            duration_ms=round(operation.duration_s * 1000, 3) if whole else _milliseconds_since(started),
         )
         return sent.head.claim
 

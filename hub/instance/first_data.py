@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import backends
+from hub.instance import beside
 from hub.instance.account import Account
 
 
@@ -41,11 +41,8 @@ def begin(data_dir: Path, account: Account | None) -> Path:
     Raises:
         OSError: the disk refused.
     """
-    discard(data_dir)
     directory = place_beside(data_dir)
-    directory.mkdir(mode=0o700)
-    if account is not None:
-        os.chown(directory, account.uid, account.gid, follow_symlinks=False)
+    beside.make_empty(directory, account)
     return directory
 
 
@@ -69,8 +66,4 @@ def discard(data_dir: Path) -> None:
     Raises:
         OSError: the disk refused.
     """
-    parent = os.open(data_dir.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        backends.remove_tree(parent, os.fsencode(place_beside(data_dir).name))
-    finally:
-        os.close(parent)
+    beside.remove(place_beside(data_dir))

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from hub.errors import InvalidConfig
 from hub.instance.limits import ALLOWED, LimitValue, parse_limits
 
-PLACEHOLDERS = frozenset({"port", "data_dir", "module_id"})
+PLACEHOLDERS = frozenset({"port", "data_dir", "module_id", "checkpoint_dir"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # As useradd(8) allows them, and those of directory services (user@domain, DOMAIN\\user). No numbers alone: an id that
 # belongs to nobody here would be taken as well.
@@ -26,21 +26,25 @@ class Kind:
 
     Attributes:
         name: 1 to 63 of `a-z 0-9 _ -`.
-        command: program and arguments; `{port}`, `{data_dir}` and `{module_id}` are filled in, `{{` is a brace.
+        command: program and arguments; `{port}`, `{data_dir}`, `{module_id}` and `{checkpoint_dir}` are filled in, `{{`
+            is a brace.
         env: environment variables beyond the few that every child gets; the same placeholders.
         ready: probe that tells when it serves: `tcp`, `http:/path` (a 2xx answer) or `log:REGEX` (a line of its
             output). Whatever the probe, the port's listener must belong to the child's own process group.
         live: probe that tells whether it still serves, `tcp` or `http:/path`; `None` = never asked.
         gc: asked before its data is sent home: `http:/path` (a POST) or a command; `None` = nothing.
+        checkpoint: asked while it runs to copy its data to `{checkpoint_dir}`, consistent and complete, so that a server
+            starts from it: `http:/path` (a POST) or a command; `None` = its data is never sent home while it runs.
         init: command that makes the first data, run once before the first start, where the data directory is empty;
             `{data_dir}` is then a directory beside it, which takes its place when the command has ended with 0.
-        user: name of the user that server, `init` and `gc` run as, who then also owns the data, where the hub is root.
+        user: name of the user that server, `init`, `gc` and `checkpoint` run as, who then also owns the data, where the hub is root.
             A hub that is not root runs all as its own user; `None` = as the hub's user.
         limits: what its processes may use at the most, by name: see [limits](../how-to/write-a-kind.md#limits).
         stop_signal: name of the signal that asks it to stop cleanly.
         stop_timeout: seconds it gets for that.
         start_timeout: seconds it gets to become ready.
         gc_timeout: seconds that `gc` gets.
+        checkpoint_timeout: seconds that `checkpoint` gets.
         init_timeout: seconds that `init` gets.
     """
 
@@ -50,6 +54,7 @@ class Kind:
     ready: str = "tcp"
     live: str | None = "tcp"
     gc: str | Sequence[str] | None = None
+    checkpoint: str | Sequence[str] | None = None
     init: Sequence[str] | None = None
     user: str | None = None
     limits: Mapping[str, LimitValue] = field(default_factory=dict[str, LimitValue])
@@ -57,6 +62,7 @@ class Kind:
     stop_timeout: float = 10.0
     start_timeout: float = 30.0
     gc_timeout: float = 10.0
+    checkpoint_timeout: float = 300.0
     init_timeout: float = 120.0
 
     def __post_init__(self) -> None:
@@ -70,10 +76,8 @@ class Kind:
         self._check_probe("ready", self.ready, ("tcp", "http:/path", "log:REGEX"))
         if self.live is not None:
             self._check_probe("live", self.live, ("tcp", "http:/path"))
-        if isinstance(self.gc, str):
-            self._check_probe("gc", self.gc, ("http:/path",))
-        elif self.gc is not None:
-            self._check_command("gc", self.gc)
+        self._check_hook("gc", self.gc)
+        self._check_hook("checkpoint", self.checkpoint)
         if self.init is not None:
             self._check_command("init", self.init)
         if self.user is not None and not _USER.fullmatch(self.user):
@@ -84,20 +88,26 @@ class Kind:
             raise self._invalid("limits", str(error), ALLOWED) from None
         if not self.stop_signal.startswith("SIG") or self.stop_signal not in signal.Signals.__members__:
             raise self._invalid("stop_signal", self.stop_signal, "a signal's name, such as SIGTERM or SIGINT")
-        for key in ("stop_timeout", "start_timeout", "gc_timeout", "init_timeout"):
+        for key in ("stop_timeout", "start_timeout", "gc_timeout", "checkpoint_timeout", "init_timeout"):
             if not 0 < getattr(self, key) < float("inf"):
                 raise self._invalid(key, getattr(self, key), "a number of seconds above 0")
         # Kinds are shared between threads; what was checked must stay so.
         object.__setattr__(self, "command", tuple(self.command))
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
         object.__setattr__(self, "limits", MappingProxyType(dict(self.limits)))
-        if self.gc is not None and not isinstance(self.gc, str):
-            object.__setattr__(self, "gc", tuple(self.gc))
-        if self.init is not None:
-            object.__setattr__(self, "init", tuple(self.init))
+        for key in ("gc", "checkpoint", "init"):
+            value = getattr(self, key)
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, key, tuple(value))
 
     def _invalid(self, key: str, value: object, allowed: str) -> InvalidConfig:
         return InvalidConfig(f"kind {self.name!r}: {key} = {value!r} can't be used", hint=f"allowed: {allowed}")
+
+    def _check_hook(self, key: str, hook: str | Sequence[str] | None) -> None:
+        if isinstance(hook, str):
+            self._check_probe(key, hook, ("http:/path",))
+        elif hook is not None:
+            self._check_command(key, hook)
 
     def _check_command(self, key: str, command: Sequence[str]) -> None:
         if isinstance(command, str) or not command or not command[0]:
@@ -130,7 +140,7 @@ class Kind:
                 raise self._invalid(key, probe, f"a regular expression; {error}") from None
 
 
-def render(texts: Sequence[str], *, port: int, data_dir: str, module_id: str) -> list[str]:
+def render(texts: Sequence[str], *, port: int, data_dir: str, module_id: str, checkpoint_dir: str) -> list[str]:
     """Fill the placeholders of a command.
 
     Args:
@@ -138,8 +148,10 @@ def render(texts: Sequence[str], *, port: int, data_dir: str, module_id: str) ->
         port: for `{port}`.
         data_dir: for `{data_dir}`.
         module_id: for `{module_id}`.
+        checkpoint_dir: for `{checkpoint_dir}`.
 
     Returns:
         The texts with every placeholder filled.
     """
-    return [text.format(port=port, data_dir=data_dir, module_id=module_id) for text in texts]
+    values = {"port": port, "data_dir": data_dir, "module_id": module_id, "checkpoint_dir": checkpoint_dir}
+    return [text.format_map(values) for text in texts]

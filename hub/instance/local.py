@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio
+
 from hub.errors import StartFailed
-from hub.instance import output, procfs
+from hub.instance import beside, checkpoint_dir, output, procfs
 from hub.instance.adopted import adopt_process
 from hub.instance.conditions import Conditions
 from hub.instance.ending import EXITED, describe_exit, reason_of
@@ -104,7 +106,13 @@ class LocalInstance:
     ) -> Process:
         """Start a program; `data_dir` is another than the module's own while its first data is made."""
         spec, directory = self._spec, data_dir or self._spec.data_dir
-        fill = functools.partial(render, port=self.port, data_dir=str(directory), module_id=spec.module_id)
+        fill = functools.partial(
+            render,
+            port=self.port,
+            data_dir=str(directory),
+            module_id=spec.module_id,
+            checkpoint_dir=str(checkpoint_dir.place_beside(spec.data_dir)),
+        )
         extra = dict(zip(spec.kind.env, fill(tuple(spec.kind.env.values())), strict=True))
         return spawn(
             fill(command),
@@ -226,23 +234,41 @@ class LocalInstance:
             TimeoutError: it did not answer in its `gc_timeout`.
             OSError: it could not be run.
         """
-        gc = self._spec.kind.gc
-        if gc is None:
+        await self._call_hook(self._spec.kind.gc, self._spec.kind.gc_timeout)
+
+    async def checkpoint(self) -> None:
+        """Have the kind's `checkpoint` hook copy the data, which goes on being used, to the checkpoint directory.
+
+        Raises:
+            RuntimeError: it answered no, or copied nothing.
+            TimeoutError: it did not answer in its `checkpoint_timeout`.
+            OSError: it could not be run, or the disk refused.
+        """
+        directory = checkpoint_dir.place_beside(self._spec.data_dir)
+        await self._workers.run(beside.make_empty, directory, self._conditions.confinement.account)
+        await self._call_hook(self._spec.kind.checkpoint, self._spec.kind.checkpoint_timeout)
+        if not await self._workers.run(checkpoint_dir.holds_a_file, directory):
+            # Sent home it would take the place of the data.
+            raise RuntimeError(f"there is no file in {directory}")
+
+    async def _call_hook(self, hook: str | Sequence[str] | None, timeout_s: float) -> None:
+        if hook is None:
             return
-        async with asyncio.timeout(self._spec.kind.gc_timeout):
-            if isinstance(gc, str):
-                status = await http_request(self.port, gc.removeprefix("http:"), "POST")
+        async with asyncio.timeout(timeout_s):
+            if isinstance(hook, str):
+                status = await http_request(self.port, hook.removeprefix("http:"), "POST")
                 if status is None or not 200 <= status < 300:
-                    raise RuntimeError(f"{gc} answered {status}")
+                    raise RuntimeError(f"{hook} answered {status}")
                 return
-            await self._run_hook(gc)
+            await self._run_hook(hook)
 
     async def _run_hook(self, command: Sequence[str]) -> None:
         process = self._spawn(command, on_exit=lambda: None)
         try:
             await process.exited.wait()
         finally:
-            await process.kill()
+            with anyio.CancelScope(shield=True):
+                await process.kill()
         if process.exit_status != 0:
             raise RuntimeError(f"{command[0]!r} ended with {describe_exit(process.exit_status)}")
 

@@ -114,6 +114,10 @@ class Instance(Protocol):
         """Run the kind's `gc` hook; raises whatever goes wrong."""
         ...
 
+    async def checkpoint(self) -> None:
+        """Have the kind's `checkpoint` hook fill the checkpoint directory, made anew; raises whatever goes wrong."""
+        ...
+
     async def stop(self, *, force: bool) -> Stopped:
         """Stop it by its stop signal; with `force`, by SIGKILL when its time is over."""
         ...

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from hub.instance.kind import Kind
 from hub.kinds import postgresql
 from hub.kinds.postgresql import init_command, start_command
+from hub.kinds.redis import checkpoint_command
 from hub.kinds.store import store_command
 
 DEFAULT_KIND = "store"
@@ -18,6 +19,7 @@ STORE = Kind(
     ready="http:/health",
     live="http:/health",
     gc="http:/gc",
+    checkpoint="http:/checkpoint",
 )
 
 REDIS = Kind(
@@ -37,6 +39,7 @@ REDIS = Kind(
     # The port opens before the data is loaded; this line comes after.
     ready="log:Ready to accept connections",
     live="tcp",
+    checkpoint=checkpoint_command(),
 )
 
 POSTGRES = Kind(

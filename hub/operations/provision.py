@@ -48,7 +48,8 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
             # Hydrating may have taken longer than a lease, of which none was renewed while the machine was suspended.
             await work.services.leases.ensure(work.operation, work.entry)
             # From here on a process may write: should the hub die now, this data is not thrown away.
-            await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True)
+            now = work.entry.checkpointed_at = work.services.wall_clock()
+            await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True, checkpointed_at=now)
         instance = await work.start_instance()
     except ModhubError as error:
         await _undo(work, error, kept=kept)

@@ -1,6 +1,7 @@
 """Watching over modules, the backend, leases, the disk and the loop: crashes, unfinished intents, idleness, outages."""
 
 from hub.watchdog.backend import BackendWatch, Unavailable
+from hub.watchdog.checkpoints import CheckpointEnded, CheckpointSchedule
 from hub.watchdog.disk import DiskWatch
 from hub.watchdog.idle import IdleSweep
 from hub.watchdog.leases import Finish, LeaseWatch, Resume
@@ -11,6 +12,8 @@ from hub.watchdog.watchdog import Observed, Watchdog
 
 __all__ = [
     "BackendWatch",
+    "CheckpointEnded",
+    "CheckpointSchedule",
     "DiskWatch",
     "Finish",
     "IdleSweep",

@@ -193,6 +193,8 @@ class Watchdog(Actor):
         if entry is None:
             return
         entry.operation = None
+        if entry.checkpoint is not None:
+            entry.checkpoint.cancel("its module was parked")
         record = resolved(entry.record, services.wall_clock())
         if record.tracked:
             reason = f"its actor failed too often: {error}"

@@ -103,7 +103,9 @@ def wait_store(port: int) -> None:
 def bare_redis() -> float:
     with directory() as data:
         port = free_port()
-        command = render(REDIS.command, port=port, data_dir=str(data), module_id="bare")
+        command = render(
+            REDIS.command, port=port, data_dir=str(data), module_id="bare", checkpoint_dir=str(data / "checkpoint")
+        )
         started = time.perf_counter()
         process = quiet(command, data)
         wait_redis(port)
@@ -143,7 +145,9 @@ def bare_stores(root: Path) -> float:
         data = root / "bare" / str(number)
         data.mkdir(parents=True)
         port = free_port()
-        command = render(STORE.command, port=port, data_dir=str(data), module_id="bare")
+        command = render(
+            STORE.command, port=port, data_dir=str(data), module_id="bare", checkpoint_dir=str(data / "checkpoint")
+        )
         process = quiet(command, data)
         wait_store(port)
         return process

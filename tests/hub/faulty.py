@@ -21,10 +21,10 @@ class Faults:
     """Which calls of the backend fail, with what; and how many there were."""
 
     def __init__(self) -> None:
-        self._faults: dict[str, Exception | Callable[[], None]] = {}
+        self._faults: dict[str, Exception | Callable[[], object]] = {}
         self.calls: Counter[str] = Counter()
 
-    def on(self, method: str, fault: Exception | Callable[[], None]) -> None:
+    def on(self, method: str, fault: Exception | Callable[[], object]) -> None:
         """Let a method fail from now on, or call something before it."""
         self._faults[method] = fault
 

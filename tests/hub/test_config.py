@@ -51,6 +51,7 @@ KEYS: Mapping[str, Key] = {
         (7000, 7999),
         (1, "7000", [7000], [7999, 7000], [0, 10], [7000, 65536], [1, 2, 3], ["7000", "7999"], -1),
     ),
+    "checkpoint_interval": Key("3600", 3600.0, POSITIVE_SECONDS),
     "idle_timeout": Key("900", 900.0, SECONDS),
     "hibernated_timeout": Key("86400.5", 86400.5, SECONDS),
     "on_exit": Key('"deprovision"', "deprovision", (3, "explode", ""), text="deprovision"),

@@ -56,7 +56,9 @@ UNITLESS = {
 @pytest.mark.parametrize("name", VOCABULARY)
 def test_a_name_is_dotted_and_lower_case(name: str) -> None:
     """Names are `noun.what_happened`, with the subject first, so that a log can be filtered by prefix."""
-    assert re.fullmatch(r"(hub|module|operation|instance|hydration|dehydration|backend|plugin)(\.[a-z_]+){1,2}", name)
+    assert re.fullmatch(
+        r"(hub|module|operation|instance|hydration|dehydration|checkpoint|backend|plugin)(\.[a-z_]+){1,2}", name
+    )
 
 
 @pytest.mark.parametrize("name", ["module.transition", "module.crashed", "module.restart.scheduled"])

@@ -41,10 +41,26 @@ def furnish(layout: Layout, module_id: str) -> list[Path]:
     layout.data(module_id).mkdir(parents=True)
     (layout.data(module_id) / "blob").write_bytes(b"12345")
     layout.index(module_id).write_bytes(b"67")
+    layout.checkpoint(module_id).mkdir()
+    (layout.checkpoint(module_id) / "copy").touch()
+    layout.checkpoint_index(module_id).touch()
     layout.scratch_of(module_id).mkdir()
     layout.log(module_id).write_bytes(b"8")
     output.rotated(layout.log(module_id)).write_bytes(b"9")
     return paths_of(layout, module_id)
+
+
+def test_a_checkpoint_goes_without_the_data(layout: Layout) -> None:
+    """What is left of a checkpoint is deleted, whatever it is; the data and its index stay. Twice is once."""
+    furnish(layout, "tenant")
+    for _ in range(2):
+        layout.remove_checkpoint("tenant")
+        assert {path.name for path in layout.module("tenant").iterdir()} == {"data", "index"}
+    layout.checkpoint("tenant").symlink_to(layout.data("tenant"))
+    layout.remove_checkpoint("tenant")
+    layout.remove_checkpoint("another")
+    assert {path.name for path in layout.module("tenant").iterdir()} == {"data", "index"}
+    assert (layout.data("tenant") / "blob").exists()
 
 
 @given(one=IDS, other=IDS)

@@ -6,10 +6,12 @@ import re
 import pytest
 
 from hub.lifecycle import (
+    ALONGSIDE,
     NOTHING_TO_DO,
     REFUSED,
     STABLE,
     TABLE,
+    Alongside,
     Begin,
     Condition,
     Guard,
@@ -27,50 +29,51 @@ from hub.lifecycle import (
     mermaid,
 )
 
-# What begins is named by the state it enters. `nothing`: success without side effects; `refused`: InvalidState.
+# What begins is named by the state it enters. `alongside`: done in the state it is in; `nothing`: success
+# without side effects; `refused`: InvalidState.
 CLEAN = """
-                provision     hibernate    wake       deprovision     obliterate    recover
-unprovisioned   provisioning  not-found    not-found  nothing         obliterating  nothing
-provisioned     nothing       hibernating  nothing    deprovisioning  obliterating  nothing
-hibernated      waking        nothing      waking     deprovisioning  obliterating  nothing
-crashed         recovering    refused      refused    deprovisioning  obliterating  recovering
-provisioning    wait          wait         wait       wait            wait          wait
-hibernating     wait          wait         wait       wait            wait          wait
-waking          wait          wait         wait       wait            wait          wait
-deprovisioning  wait          wait         wait       wait            wait          wait
-recovering      wait          wait         wait       wait            wait          wait
-obliterating    wait          wait         wait       wait            wait          wait
+                provision     hibernate    wake       deprovision     obliterate    recover     checkpoint
+unprovisioned   provisioning  not-found    not-found  nothing         obliterating  nothing     not-found
+provisioned     nothing       hibernating  nothing    deprovisioning  obliterating  nothing     alongside
+hibernated      waking        nothing      waking     deprovisioning  obliterating  nothing     alongside
+crashed         recovering    refused      refused    deprovisioning  obliterating  recovering  refused
+provisioning    wait          wait         wait       wait            wait          wait        wait
+hibernating     wait          wait         wait       wait            wait          wait        wait
+waking          wait          wait         wait       wait            wait          wait        wait
+deprovisioning  wait          wait         wait       wait            wait          wait        wait
+recovering      wait          wait         wait       wait            wait          wait        wait
+obliterating    wait          wait         wait       wait            wait          wait        wait
 """
 
 # Dirty data makes a module tracked: it can be sent home, and what is refused is no longer "not found".
 DIRTY = """
-                provision     hibernate    wake       deprovision     obliterate    recover
-unprovisioned   provisioning  refused      refused    deprovisioning  obliterating  nothing
-provisioned     nothing       hibernating  nothing    deprovisioning  obliterating  nothing
-hibernated      waking        nothing      waking     deprovisioning  obliterating  nothing
-crashed         recovering    refused      refused    deprovisioning  obliterating  recovering
-provisioning    wait          wait         wait       wait            wait          wait
-hibernating     wait          wait         wait       wait            wait          wait
-waking          wait          wait         wait       wait            wait          wait
-deprovisioning  wait          wait         wait       wait            wait          wait
-recovering      wait          wait         wait       wait            wait          wait
-obliterating    wait          wait         wait       wait            wait          wait
+                provision     hibernate    wake       deprovision     obliterate    recover     checkpoint
+unprovisioned   provisioning  refused      refused    deprovisioning  obliterating  nothing     refused
+provisioned     nothing       hibernating  nothing    deprovisioning  obliterating  nothing     alongside
+hibernated      waking        nothing      waking     deprovisioning  obliterating  nothing     alongside
+crashed         recovering    refused      refused    deprovisioning  obliterating  recovering  refused
+provisioning    wait          wait         wait       wait            wait          wait        wait
+hibernating     wait          wait         wait       wait            wait          wait        wait
+waking          wait          wait         wait       wait            wait          wait        wait
+deprovisioning  wait          wait         wait       wait            wait          wait        wait
+recovering      wait          wait         wait       wait            wait          wait        wait
+obliterating    wait          wait         wait       wait            wait          wait        wait
 """
 
 # Once begun, obliteration is the only future. It rests in `crashed`; the other stable rows say that nothing leaks out
 # of the rule even if a defect let one of them appear.
 OBLITERATION_PENDING = """
-                provision     hibernate    wake       deprovision     obliterate    recover
-unprovisioned   refused       refused      refused    refused         obliterating  refused
-provisioned     refused       refused      refused    refused         obliterating  refused
-hibernated      refused       refused      refused    refused         obliterating  refused
-crashed         refused       refused      refused    obliterating    obliterating  refused
-provisioning    wait          wait         wait       wait            wait          wait
-hibernating     wait          wait         wait       wait            wait          wait
-waking          wait          wait         wait       wait            wait          wait
-deprovisioning  wait          wait         wait       wait            wait          wait
-recovering      wait          wait         wait       wait            wait          wait
-obliterating    wait          wait         wait       wait            wait          wait
+                provision     hibernate    wake       deprovision     obliterate    recover     checkpoint
+unprovisioned   refused       refused      refused    refused         obliterating  refused     refused
+provisioned     refused       refused      refused    refused         obliterating  refused     refused
+hibernated      refused       refused      refused    refused         obliterating  refused     refused
+crashed         refused       refused      refused    obliterating    obliterating  refused     refused
+provisioning    wait          wait         wait       wait            wait          wait        wait
+hibernating     wait          wait         wait       wait            wait          wait        wait
+waking          wait          wait         wait       wait            wait          wait        wait
+deprovisioning  wait          wait         wait       wait            wait          wait        wait
+recovering      wait          wait         wait       wait            wait          wait        wait
+obliterating    wait          wait         wait       wait            wait          wait        wait
 """
 
 OUTCOMES = """
@@ -102,6 +105,7 @@ def cells(table: str) -> list[tuple[str, str, str]]:
 def verdict(content: str) -> Verdict:
     fixed: dict[str, Verdict] = {
         "nothing": Nothing(),
+        "alongside": Alongside(),
         "wait": Wait(),
         "refused": Refuse(not_found=False),
         "not-found": Refuse(not_found=True),
@@ -153,10 +157,10 @@ def test_the_outcomes_expected_above_are_all_there_are() -> None:
     assert {(s, o) for s, o, _ in cells(OUTCOMES)} == {(s.value, o.name.lower()) for s in State for o in Outcome}
 
 
-def test_table_nothing_and_refused_part_the_stable_cells_among_them() -> None:
-    """Each stable state and request stands in exactly one of the three data sets, guarded rows aside."""
+def test_table_alongside_nothing_and_refused_part_the_stable_cells_among_them() -> None:
+    """Each stable state and request stands in exactly one of the four data sets, guarded rows aside."""
     begun = {(t.source, t.on) for t in TABLE if isinstance(t.on, Request) and t.when is None}
-    parts = (begun, NOTHING_TO_DO, REFUSED)
+    parts = (begun, ALONGSIDE, NOTHING_TO_DO, REFUSED)
     for one, other in itertools.combinations(parts, 2):
         assert not one & other
     assert set().union(*parts) == set(itertools.product(STABLE, Request))
@@ -170,7 +174,7 @@ def test_a_guarded_row_changes_a_cell_that_exists_without_its_guard() -> None:
         (State.UNPROVISIONED, Request.DEPROVISION, Guard.DIRTY),
         (State.CRASHED, Request.DEPROVISION, Guard.OBLITERATION_PENDING),
     }
-    assert {(source, on) for source, on, _ in guarded} <= begun | NOTHING_TO_DO | REFUSED
+    assert {(source, on) for source, on, _ in guarded} <= begun | ALONGSIDE | NOTHING_TO_DO | REFUSED
 
 
 def test_no_two_rows_answer_the_same_question() -> None:

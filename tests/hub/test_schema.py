@@ -65,7 +65,7 @@ V1_RECORDS = [
 FIELDS = {
     2: (
         *("module_id", "kind", "state", "dirty", "base", "pending", "suspect", "op_id", "port", "pid"),
-        *("started_ticks", "boot_id", "restarts", "last_error", "since", "parked", "relist_s"),
+        *("started_ticks", "boot_id", "restarts", "last_error", "since", "checkpointed_at", "parked", "relist_s"),
     ),
 }
 

@@ -13,6 +13,7 @@ from actors import Message, Ref
 from hub import (
     AsyncHub,
     BackendStatus,
+    Checkpoint,
     Deprovision,
     Describe,
     DescribeBackend,
@@ -40,6 +41,7 @@ def check_messages(hub: Hub, subscriber: Ref[Any]) -> None:
     assert_type(hub.registry.ask(Wake("m")), ModuleInfo)
     assert_type(hub.registry.ask(Deprovision("m"), timeout=1.0), ModuleInfo)
     assert_type(hub.registry.ask(Obliterate("m")), Obliterated)
+    assert_type(hub.registry.ask(Checkpoint("m")), ModuleInfo)
     assert_type(hub.registry.ask(Describe("m")), ModuleInfo)
     assert_type(hub.registry.ask(DescribeOperation("id")), OperationInfo)
     assert_type(hub.registry.ask(DescribeBackend()), BackendStatus)
@@ -62,6 +64,7 @@ def check_hub(path: Path) -> None:
         assert_type(hub.wake("m"), ModuleInfo)
         assert_type(hub.deprovision("m"), ModuleInfo)
         assert_type(hub.obliterate("m"), Obliterated)
+        assert_type(hub.checkpoint("m", timeout=1.0), ModuleInfo)
         assert_type(hub.touch("m"), ModuleInfo)
         assert_type(hub.module("m"), ModuleInfo)
         assert_type(hub.modules(), tuple[ModuleInfo, ...])
@@ -83,6 +86,7 @@ async def check_async_hub(path: Path) -> None:
         assert_type(await hub.wake("m"), ModuleInfo)
         assert_type(await hub.deprovision("m"), ModuleInfo)
         assert_type(await hub.obliterate("m"), Obliterated)
+        assert_type(await hub.checkpoint("m", timeout=1.0), ModuleInfo)
         assert_type(await hub.touch("m"), ModuleInfo)
         assert_type(await hub.module("m"), ModuleInfo)
         assert_type(await hub.modules(), tuple[ModuleInfo, ...])
@@ -95,6 +99,7 @@ REPLIES: dict[type[Message[Any]], Any] = {
     Wake: ModuleInfo,
     Deprovision: ModuleInfo,
     Obliterate: Obliterated,
+    Checkpoint: ModuleInfo,
     Describe: ModuleInfo,
     DescribeBackend: BackendStatus,
     DescribeOperation: OperationInfo,
@@ -123,6 +128,7 @@ ASKED = {
     "wake": Wake,
     "deprovision": Deprovision,
     "obliterate": Obliterate,
+    "checkpoint": Checkpoint,
     "touch": Touch,
     "module": Describe,
     "modules": ListModules,

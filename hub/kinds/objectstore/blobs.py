@@ -11,6 +11,8 @@ TYPE_CHECKING = False  # as typing's, without importing it
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from .backup import Backup
+
 # A piece's position is its value's id and its number, in one integer key: 2**24 pieces are 4 TiB.
 _NUMBER_BITS = 24
 _SCHEMA_VERSION = 1
@@ -32,6 +34,10 @@ class Unusable(Exception):
     """The data directory cannot be served; the message says why."""
 
 
+class NotNow(Exception):
+    """A checkpoint is not wanted, or is there already; the message says which."""
+
+
 class Blob:
     """What is known of a stored value without reading it."""
 
@@ -49,14 +55,21 @@ class Blob:
 
 
 class BlobStore:
-    """The open database. Used by one thread."""
+    """The open database. Used by one thread, beside which another may copy it.
 
-    def __init__(self, directory: str) -> None:
+    `wake` is the pipe that this other thread writes to when it has ended.
+    """
+
+    def __init__(self, directory: str, checkpoint_dir: str = "") -> None:
         self._path = directory.rstrip("/") + "/store.db"
+        self._checkpoint_dir = checkpoint_dir
+        self.wake = -1
+        self._backup: Backup | None = None
         self._readers: dict[int, int] = {}
         try:
             os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - pathlib costs more than the interpreter's own start
-            self._db = _sqlite3.connect(self._path, timeout=1, isolation_level=None)
+            # Not for this thread alone: a copy is made over this connection, which SQLite itself keeps one at a time.
+            self._db = _sqlite3.connect(self._path, timeout=1, isolation_level=None, check_same_thread=False)
             self._open()
             self._garbage = {row[0] for row in self._db.execute("SELECT id FROM value WHERE key IS NULL")}
         except OSError as error:
@@ -223,6 +236,31 @@ class BlobStore:
             "disk_bytes": self._disk_bytes(),
         }
 
+    def back_up(self) -> Generator[bool, None, int]:
+        """Copy all that is stored to the checkpoint directory, on another thread. Returns the bytes of the copy.
+
+        One at a time, but one that is about to end for want of anybody who waits for it is waited for. Each step says
+        that there is nothing to do until `wake` is written to.
+        """
+        if not self._checkpoint_dir:
+            raise NotNow("no checkpoint is wanted: there is no directory for one")
+        try:
+            from .backup import Backup  # noqa: PLC0415 - not at the start, which must not pay for what comes later
+        except ImportError as error:
+            # Replaced or removed while this runs: no reason to end for those who are served.
+            raise NotNow(f"this store can't make one any more: {error}") from error
+        while self._backup is not None and not self._backup.done:
+            if not self._backup.abandoned:
+                raise NotNow("a checkpoint is being made already")
+            yield True
+        backup = self._backup = Backup(self._db, self._checkpoint_dir, self.wake)
+        try:
+            while not backup.done:
+                yield True
+        finally:
+            backup.cancel()
+        return backup.result()
+
     def stats(self) -> dict[str, int]:
         """Counts and sizes."""
         blobs, size = self._db.execute("SELECT count(key), total(size) FROM value WHERE key IS NOT NULL").fetchone()
@@ -247,4 +285,7 @@ class BlobStore:
 
     def close(self) -> None:
         """Fold the log into the database and close it; one file remains."""
+        if self._backup is not None:
+            self._backup.cancel()
+            self._backup.join()
         self._db.close()

@@ -26,7 +26,10 @@ _SQLITE_FULL = 13
 
 
 class Connection:
-    """Never blocks. The server calls `handle` when the socket is ready, and `advance` when `hungry`."""
+    """Never blocks. The server calls `handle` when the socket is ready, and `advance` when `hungry`.
+
+    A `job` it steps at every turn; while that is `waiting` it makes no turn for it.
+    """
 
     def __init__(self, sock: _socket.socket, blobs: BlobStore, *, max_body: int, patience_s: float) -> None:
         self.sock = sock
@@ -35,6 +38,7 @@ class Connection:
         self.closing = False
         self.hungry = False
         self.job: Job | None = None
+        self.waiting = False
         self.deadline = time.monotonic() + patience_s
         self._blobs = blobs
         self._max_body = max_body
@@ -165,13 +169,13 @@ class Connection:
         """One step of a request that takes many."""
         assert self.job is not None
         try:
-            next(self.job)
+            self.waiting = bool(next(self.job))
         except StopIteration as end:
-            self.job = None
+            self.job, self.waiting = None, False
             self._answer(end.value)
             self.advance()
         except StorageError as error:
-            self.job = None
+            self.job, self.waiting = None, False
             self._refuse(_storage_failure(error))
             self.advance()
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from .blobs import Blob, BlobStore
-from .http1 import Headers, HttpError, Request, Response, unquote
+from .blobs import Blob, BlobStore, NotNow
+from .http1 import Headers, HttpError, Request, Response, failure, unquote
 from .transfer import Reader, Upload
 
 TYPE_CHECKING = False  # as typing's, without importing it
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    Job = Generator[None, None, Response]
+    # Each step tells whether it waits: there is nothing to do before the server is woken.
+    Job = Generator[bool | None, None, Response]
 
 MAX_KEY = 1024
 MAX_LISTED = 1000
@@ -57,6 +58,15 @@ class _Collect(Exchange):
     def finish(self) -> Job:
         freed = yield from self.blobs.collect()
         return _json_numbers(freed)
+
+
+class _Checkpoint(Exchange):
+    def finish(self) -> Job:
+        try:
+            size = yield from self.blobs.back_up()
+        except NotNow as error:
+            return failure(HttpError(409, str(error)))
+        return _json_numbers({"bytes": size})
 
 
 class _Listing(Exchange):
@@ -183,6 +193,7 @@ _FIXED: dict[bytes, dict[bytes, type[Exchange]]] = {
     b"/health": {b"GET": _Health, b"HEAD": _Health},
     b"/stats": {b"GET": _Stats, b"HEAD": _Stats},
     b"/gc": {b"POST": _Collect},
+    b"/checkpoint": {b"POST": _Checkpoint},
     b"/blobs": {b"GET": _Listing, b"HEAD": _Listing},
 }
 _BLOB: dict[bytes, type[Exchange]] = {b"GET": _Get, b"HEAD": _Get, b"PUT": _Put, b"DELETE": _Delete}
@@ -192,7 +203,7 @@ def begin(blobs: BlobStore, request: Request, max_body: int) -> Exchange:
     """Find what answers a request; refuses it before its body where that is possible."""
     methods = _BLOB if request.path.startswith(b"/blobs/") else _FIXED.get(request.path)
     if methods is None:
-        raise HttpError(404, "there are /blobs, /health, /stats and /gc")
+        raise HttpError(404, "there are /blobs, /health, /stats, /gc and /checkpoint")
     handler = methods.get(request.method)
     if handler is None:
         allowed = ", ".join(sorted(name.decode() for name in methods))

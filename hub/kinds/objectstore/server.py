@@ -20,8 +20,14 @@ _BACKLOG = 512
 _GRACE_S = 3.0
 _TICK_S = 1.0
 _SWEEP_RETRY_S = 10.0
-_DEFAULTS = {"--port": "", "--data-dir": "", "--max-body": str(5 * 1024**3), "--client-timeout": "30"}
-_USAGE = "usage: store --port N --data-dir DIR [--max-body BYTES] [--client-timeout SECONDS]"
+_DEFAULTS = {
+    "--port": "",
+    "--data-dir": "",
+    "--checkpoint-dir": "",
+    "--max-body": str(5 * 1024**3),
+    "--client-timeout": "30",
+}
+_USAGE = "usage: store --port N --data-dir DIR [--checkpoint-dir DIR] [--max-body BYTES] [--client-timeout SECONDS]"
 
 
 class Server:
@@ -43,6 +49,7 @@ class Server:
         self._next_tick = time.monotonic() + _TICK_S
         self._wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _on_signals(write_end)
+        blobs.wake = write_end
         self._epoll.register(self._wakeup, select.EPOLLIN)
         self._epoll.register(listener.fileno(), select.EPOLLIN)
 
@@ -59,7 +66,7 @@ class Server:
 
     def _timeout_s(self) -> float | None:
         """None while nobody is connected: an idle store does not wake up."""
-        if self._sweeps() or any(c.hungry or c.job for c in self._connections.values()):
+        if self._sweeps() or any(c.hungry or (c.job and not c.waiting) for c in self._connections.values()):
             return 0
         return _TICK_S if self._connections or self._blobs.has_garbage or not self._accepting else None
 
@@ -72,7 +79,8 @@ class Server:
                 connection.handle(mask)
                 touched.add(connection)
         # Only now: a new connection may get the number of one that was closed just above, but not its events.
-        if self._wakeup in ready:
+        # What a signal writes is its number; 0 is from a thread of ours that has ended, whose job goes on below.
+        if self._wakeup in ready and any(os.read(self._wakeup, 64)):
             touched |= self._stop()
         elif not self._stop_by and self._listener.fileno() in ready:
             self._accept()
@@ -152,7 +160,6 @@ class Server:
 
     def _stop(self) -> set[Connection]:
         """Take what has already arrived, and nothing after it."""
-        os.read(self._wakeup, 64)
         first = not self._stop_by
         if first:
             self._stop_by = time.monotonic() + _GRACE_S
@@ -190,7 +197,7 @@ def _note(_number: int, _frame: object) -> None:
     """The wake-up is all that is needed; without a handler the default one would end the process."""
 
 
-def _options(arguments: list[str]) -> tuple[int, str, int, float]:
+def _options(arguments: list[str]) -> tuple[int, str, str, int, float]:
     options = dict(_DEFAULTS)
     pairs = iter(arguments)
     for name in pairs:
@@ -202,13 +209,14 @@ def _options(arguments: list[str]) -> tuple[int, str, int, float]:
     port = int(options["--port"])
     if not 0 <= port < 65536:
         raise ValueError("a port is a number below 65536")
-    return port, options["--data-dir"], int(options["--max-body"]), float(options["--client-timeout"])
+    directories = options["--data-dir"], options["--checkpoint-dir"]
+    return port, *directories, int(options["--max-body"]), float(options["--client-timeout"])
 
 
 def main(arguments: list[str]) -> int:
     """Run the store; returns the exit code."""
     try:
-        port, data_dir, max_body, patience_s = _options(arguments)
+        port, data_dir, checkpoint_dir, max_body, patience_s = _options(arguments)
     except ValueError as error:
         complain(f"{error}\n{_USAGE}")
         return 2
@@ -217,7 +225,7 @@ def main(arguments: list[str]) -> int:
     try:
         # Bound but not listening, clients are refused: the port is ours, and answers only when the data is there.
         listener.bind(("127.0.0.1", port))
-        blobs = BlobStore(data_dir)
+        blobs = BlobStore(data_dir, checkpoint_dir)
         server = Server(listener, blobs, max_body=max_body, patience_s=patience_s)
         listener.listen(_BACKLOG)
     except OSError as error:

@@ -20,6 +20,7 @@ GOOD: Mapping[str, tuple[Any, ...]] = {
     "ready": ("tcp", "http:/", "http:/health?deep=1", "log:Ready", r"log:^ready \d+$"),
     "live": (None, "tcp", "http:/health"),
     "gc": (None, "http:/gc", ["gc-tool", "{data_dir}"], ("gc-tool",)),
+    "checkpoint": (None, "http:/checkpoint", ["copy", "{data_dir}", "{checkpoint_dir}"], ("copy",)),
     "init": (None, ["init-tool", "{data_dir}"], ("init-tool",)),
     "user": (None, "postgres", "_svc", "user.name@example.org", "DOMAIN\\user", "machine$"),
     "limits": (
@@ -32,6 +33,7 @@ GOOD: Mapping[str, tuple[Any, ...]] = {
     "stop_timeout": (0.1, 1, 3600.0),
     "start_timeout": (0.1, 1, 3600.0),
     "gc_timeout": (0.1, 1, 3600.0),
+    "checkpoint_timeout": (0.1, 1, 3600.0),
     "init_timeout": (0.1, 1, 3600.0),
 }
 
@@ -54,6 +56,7 @@ BAD: Mapping[str, tuple[Any, ...]] = {
     ),
     "live": ("", "udp", "log:alive", "http:alive"),
     "gc": ("", "tcp", "gc-tool", "log:x", ["gc-tool", "{prot}"], [], [""]),
+    "checkpoint": ("", "tcp", "copy", "http:", "log:x", ["copy", "{checkpoint}"], [], [""]),
     "init": ("", "init-tool", ["init-tool", "{prot}"], [], [""]),
     "user": ("", "0", "1000", "-x", "a b", "a:b", "a\n"),
     "limits": (
@@ -75,6 +78,7 @@ BAD: Mapping[str, tuple[Any, ...]] = {
     "stop_timeout": SECONDS,
     "start_timeout": SECONDS,
     "gc_timeout": SECONDS,
+    "checkpoint_timeout": SECONDS,
     "init_timeout": SECONDS,
 }
 # Refused for what would fail only when the process starts: a format within a placeholder, a NUL, an argument to `tcp`.
@@ -83,6 +87,7 @@ BAD_LATE: Mapping[str, tuple[Any, ...]] = {
     "ready": ("tcp:8080", "tcp:"),
     "live": ("tcp:8080",),
     "gc": (["gc-tool", "{data_dir:5}"],),
+    "checkpoint": (["copy", "{checkpoint_dir!r}"], "http:/a b"),
 }
 
 
@@ -118,11 +123,12 @@ def test_a_bad_value_is_refused_by_its_fields_name(field: str, value: Any) -> No
 
 def test_a_kind_cannot_be_changed() -> None:
     """Neither its fields nor what was passed for them can be changed after the check."""
-    command, env, gc = ["server"], {"A": "1"}, ["gc-tool"]
-    kind = make(command=command, env=env, gc=gc)
-    command[0] = gc[0] = "{prot}"
+    command, env, gc, copy = ["server"], {"A": "1"}, ["gc-tool"], ["copy"]
+    kind = make(command=command, env=env, gc=gc, checkpoint=copy)
+    command[0] = gc[0] = copy[0] = "{prot}"
     env["A"] = "{prot}"
     assert (kind.command, dict(kind.env), kind.gc) == (("server",), {"A": "1"}, ("gc-tool",))
+    assert kind.checkpoint == ("copy",)
     with pytest.raises(AttributeError):
         kind.ready = "udp"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue] # what is proven
     mutable: Any = kind.env
@@ -132,14 +138,14 @@ def test_a_kind_cannot_be_changed() -> None:
 
 def test_placeholders_are_filled() -> None:
     """Each placeholder stands for its value, doubled braces for themselves."""
-    texts = ["{port}", "--dir={data_dir}/x", "{module_id}-{port}", "{{port}}", "plain"]
-    filled = render(texts, port=7000, data_dir="/d", module_id="tenant-42")
-    assert filled == ["7000", "--dir=/d/x", "tenant-42-7000", "{port}", "plain"]
+    texts = ["{port}", "--dir={data_dir}/x", "{module_id}-{port}", "{checkpoint_dir}", "{{port}}", "plain"]
+    filled = render(texts, port=7000, data_dir="/d", module_id="tenant-42", checkpoint_dir="/c")
+    assert filled == ["7000", "--dir=/d/x", "tenant-42-7000", "/c", "{port}", "plain"]
 
 
 def test_a_value_that_looks_like_a_placeholder_is_not_filled_again() -> None:
     """A data directory with braces in its path is handed on as it is."""
-    assert render(["{data_dir}"], port=1, data_dir="/d/{port}", module_id="m") == ["/d/{port}"]
+    assert render(["{data_dir}"], port=1, data_dir="/d/{port}", module_id="m", checkpoint_dir="/c") == ["/d/{port}"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from hub.errors import PortsExhausted, StartFailed
@@ -275,6 +276,100 @@ def test_a_collection_that_hangs_is_ended(gc: Any, run: Run) -> None:
         instance = await bench.start(server(gc=gc, gc_timeout=0.05))
         with pytest.raises(TimeoutError):
             await instance.collect_garbage()
+        await instance.kill()
+
+    run(scenario)
+
+
+COPY = ["sh", "-c", 'cp "$1/file" "$2/"', "sh", "{data_dir}", "{checkpoint_dir}"]
+
+
+def test_a_checkpoint_fills_a_directory_that_was_made_empty(run: Run) -> None:
+    """The hook finds an empty directory beside the data, whatever was left there, and copies to it."""
+
+    async def scenario(bench: Bench) -> None:
+        (bench.data_dir / "file").write_text("kept")
+        beside = bench.data_dir.with_name("checkpoint")
+        instance = await bench.start(server(checkpoint=COPY))
+        for _ in range(2):
+            (beside / "deep").mkdir(parents=True, exist_ok=True)
+            (beside / "deep" / "left").write_text("by another attempt")
+            await instance.checkpoint()
+            assert {path.name: path.read_text() for path in beside.iterdir()} == {"file": "kept"}
+            assert beside.stat().st_mode & 0o777 == 0o700
+        await instance.kill()
+
+    run(scenario)
+
+
+def test_a_server_is_told_where_its_checkpoints_go(run: Run) -> None:
+    """`{checkpoint_dir}` is the same for the server's command, its environment and the hook."""
+
+    async def scenario(bench: Bench) -> None:
+        hook = ["sh", "-c", 'echo "$1 $PLACE" > "$1/said"', "sh", "{checkpoint_dir}"]
+        instance = await bench.start(server(env={"PLACE": "{checkpoint_dir}"}, checkpoint=hook))
+        await instance.checkpoint()
+        place = bench.data_dir.with_name("checkpoint")
+        assert (place / "said").read_text() == f"{place} {place}\n"
+        await instance.kill()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("hook", "error"),
+    [
+        ("http:/bad", r"http:/bad answered 500"),
+        ("http:/gc", r"there is no file in"),
+        (["sh", "-c", "exit 3"], r"'sh' ended with exit code 3"),
+        (["true"], r"there is no file in"),
+        (["sh", "-c", 'mkdir -p "$1/a/b"; ln -s "$2" "$1/a/data"', "sh", "{checkpoint_dir}", "{data_dir}"], "no file"),
+        (["no-such-program"], "no-such-program"),
+    ],
+)
+def test_a_checkpoint_that_fails_or_copies_nothing_is_an_error(hook: Any, error: str, run: Run) -> None:
+    """Neither a refusal nor success without a file counts: folders and links alone are no copy of the data."""
+
+    async def scenario(bench: Bench) -> None:
+        (bench.data_dir / "file").write_text("kept")
+        instance = await bench.start(server(checkpoint=hook))
+        with pytest.raises((RuntimeError, StartFailed), match=error):
+            await instance.checkpoint()
+        assert instance.alive
+        await instance.kill()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("hook", ["http:/mute", ["sh", "-c", "trap '' TERM; sleep 60 & wait"]])
+def test_a_checkpoint_that_hangs_is_ended(hook: Any, run: Run) -> None:
+    """After its `checkpoint_timeout` the hook is over: its connection closed, its command killed with all it started."""
+
+    async def scenario(bench: Bench) -> None:
+        instance = await bench.start(server(checkpoint=hook, checkpoint_timeout=0.05))
+        with pytest.raises(TimeoutError):
+            await instance.checkpoint()
+        await instance.kill()
+
+    run(scenario)
+
+
+def test_a_cancelled_checkpoint_ends_its_hook(run: Run, signals: Signals) -> None:
+    """The hook's process and what it started are gone before the cancellation goes on, however often it comes."""
+
+    async def scenario(bench: Bench) -> None:
+        hook = ["sh", "-c", 'sleep 60 & echo "$$ $!" > "$1"; wait', "sh", str(signals.path)]
+        instance = await bench.start(server(checkpoint=hook))
+        pids: list[int] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(instance.checkpoint)
+            pids += [int(pid) for pid in (await signals.line()).split()]
+            group.cancel_scope.cancel()
+        assert len(pids) == 2
+        for pid in pids:
+            stat = procfs.read_stat(pid)
+            assert stat is None or stat.state == "Z"
+        assert instance.alive
         await instance.kill()
 
     run(scenario)

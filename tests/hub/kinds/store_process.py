@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hub.instance.kind import render
 from hub.kinds.store import store_command
 
 DEADLINE_S = 20.0
@@ -26,7 +27,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def command(data_dir: Path, port: int, *options: str) -> list[str]:
-    filled = [part.replace("{port}", str(port)).replace("{data_dir}", str(data_dir)) for part in store_command()]
+    place = str(data_dir.with_name("checkpoint"))
+    filled = render(store_command(), port=port, data_dir=str(data_dir), module_id="m", checkpoint_dir=place)
     return [*filled, *options]
 
 

@@ -40,7 +40,7 @@ class Machine:
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            render(command, port=7000, data_dir=str(self.data), module_id="m"),
+            render(command, port=7000, data_dir=str(self.data), module_id="m", checkpoint_dir=""),
             env={"PATH": f"{self.path}:/usr/bin:/bin"},
             capture_output=True,
             text=True,

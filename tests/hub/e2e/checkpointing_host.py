@@ -1,0 +1,57 @@
+"""A host that checkpoints one module and then goes on writing, until it is killed.
+
+    python -m tests.hub.e2e.checkpointing_host DATA BACKEND KIND [--stuck]
+
+With `--stuck` it is in the midst of a checkpoint, whose hook has written a part and hangs, when it says so.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+import threading
+from pathlib import Path
+
+from hub import Hub, Kind, ModuleInfo
+from tests.hub.conftest import tiny_kind
+from tests.hub.resp import command
+from tests.hub.tiny_client import put
+
+STUCK = ["sh", "-c", 'echo half > "$1/half"; exec sleep 3600', "sh", "{checkpoint_dir}"]
+
+
+def write(info: ModuleInfo, key: str, value: str) -> None:
+    """Have a value acknowledged by the module's server."""
+    assert info.port is not None
+    match info.kind:
+        case "redis":
+            assert command(info.port, "SET", key, value) == "OK"
+        case "store":
+            connection = http.client.HTTPConnection("127.0.0.1", info.port, timeout=10)
+            connection.request("PUT", f"/blobs/{key}", value.encode())
+            assert connection.getresponse().status in {201, 204}
+            connection.close()
+        case _:
+            put(info, key, value)
+
+
+def main() -> None:
+    data, backend, kind = sys.argv[1:4]
+    kinds: list[Kind] = [tiny_kind("stuck", checkpoint=STUCK)]
+    with Hub(data, f"file://{backend}", kinds=kinds, default_kind=kind) as hub:
+        info = hub.provision("m")
+        write(info, "k", "before")
+        if "--stuck" in sys.argv:
+            threading.Thread(target=hub.checkpoint, args=("m",), daemon=True).start()
+            while not [*Path(data).glob("modules/*/checkpoint/half")]:
+                pass
+        else:
+            hub.checkpoint("m")
+            write(info, "k", "after")
+            write(info, "later", "x")
+        print("ready", flush=True)
+        sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main()
