@@ -106,7 +106,7 @@ class HubConfig:
     )
     breaker_delay_max: float = _option(60.0, "Delay between such tries at the most, seconds.", minimum=0.01)
     lease: float = _option(
-        120.0,
+        30.0,
         "Seconds for which no other hub can take a module that runs here; renewed three times as often.",
         minimum=0.1,
     )

@@ -18,6 +18,9 @@ from hub.record import ModuleRecord
 
 _RENEWALS = 3
 """Renewals in the time of a lease: two of them may fail before it is in danger."""
+_LOOKS = 12
+"""Looks at another hub's lease in the time of one: more often than a hub that lives renews it."""
+_SHORTEST_PAUSE_S = 0.02
 _JITTER = 0.1
 """The part of an interval by which chance shortens it, so that a fleet that was provisioned at once drifts apart."""
 _FIRST_PER_S = 20
@@ -145,6 +148,23 @@ def _rank(state: State) -> int:
 def _spread(module_ids: Sequence[str], now: float, over_s: float) -> list[tuple[str, float]]:
     interval = min(1 / _FIRST_PER_S, over_s / max(1, len(module_ids)))
     return [(module_id, now + number * interval) for number, module_id in enumerate(module_ids)]
+
+
+def pause_before_take_over(policy: LeasePolicy, remaining_s: float, earlier_s: float | None) -> float | None:
+    """Decide whether to wait until another hub's lease is seen to run out.
+
+    Args:
+        policy: how long this hub's own leases are.
+        remaining_s: seconds that it has still to be watched.
+        earlier_s: the same at the look before; `None` = this was the first.
+
+    Returns:
+        Seconds until the next look; `None` = that hub lives, since its lease was renewed between the looks, or its lease
+        is longer than one of a running module, for which nobody waits.
+    """
+    if remaining_s > policy.lease_s or (earlier_s is not None and remaining_s >= earlier_s):
+        return None
+    return min(max(policy.lease_s / _LOOKS, _SHORTEST_PAUSE_S), remaining_s)
 
 
 class Schedule:

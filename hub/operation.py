@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 
 from backends import Progress
 from hub.errors import OperationNotFound
@@ -64,6 +66,18 @@ class Operation:
             self.cancelled.set()
             if self.withdraw is not None:
                 self.withdraw()
+
+    async def pause(self, seconds: float, phase: Phase) -> None:
+        """Wait, unless the operation is cancelled in this phase; then not at all, or no longer."""
+        ended = asyncio.Event()
+        self.phase, self.withdraw = phase, ended.set
+        try:
+            if not self.cancelled.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await ended.wait()
+        finally:
+            self.phase, self.withdraw = Phase.OTHER, None
 
     def on_progress(self, progress: Progress) -> None:
         """Take a transfer's progress; called on its worker thread."""

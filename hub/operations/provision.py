@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 
-from hub.errors import LocalDataError, ModhubError, OperationCancelled
+from hub.errors import LeaseHeld, LocalDataError, ModhubError, OperationCancelled
 from hub.info import ModuleInfo
+from hub.leases import pause_before_take_over
 from hub.lifecycle import Outcome, Request, State
+from hub.operation import Phase
 from hub.operations.work import NO_PROCESS, Work, as_asked, port_and_process
+from hub.transfers import Fetched
 
 
 async def provision(work: Work, kind: str | None) -> ModuleInfo:
@@ -37,12 +40,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         if kept:
             await work.services.leases.ensure(work.operation, work.entry)
         else:
-            fetched = await work.services.transfers.fetch(
-                work.operation,
-                kind,
-                work.services.config.default_kind,
-                on_claim=work.services.leases.noting(work.entry),
-            )
+            fetched = await _fetch(work, kind)
             if work.place is not None:
                 work.services.places.change_kind(work.place, fetched.kind)
             # Hydrating may have taken longer than a lease, of which none was renewed while the machine was suspended.
@@ -56,6 +54,23 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         raise as_asked(work, error) from error.__cause__
     await work.advance(Outcome.READY, "ready", dirty=True, pending=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)
+
+
+async def _fetch(work: Work, kind: str | None) -> Fetched:
+    """Bring the data, as soon as no other hub holds the module: a short lease of one that is gone is waited out."""
+    leases, earlier_s = work.services.leases, None
+    while True:
+        try:
+            return await work.services.transfers.fetch(
+                work.operation, kind, work.services.config.default_kind, on_claim=leases.noting(work.entry)
+            )
+        except LeaseHeld as held:
+            pause_s = pause_before_take_over(leases.policy, held.retry_after_s, earlier_s)
+            if pause_s is None:
+                raise
+            earlier_s = held.retry_after_s
+        work.operation.step = "waiting for a lease"
+        await work.operation.pause(pause_s, Phase.HYDRATING)
 
 
 async def _check_nothing_there(work: Work) -> None:

@@ -17,6 +17,7 @@ from hub.leases import (
     LeasePolicy,
     Schedule,
     keeps_claim,
+    pause_before_take_over,
     renewal_due,
     retry_due,
     shortening_due,
@@ -195,3 +196,25 @@ def test_a_module_that_is_planned_again_and_again_does_not_fill_the_memory() -> 
         schedule.plan(f"m{chance.randrange(10)}", 1e6 + chance.random())
     assert len(schedule) == 10
     assert len(schedule._heap) < 200
+
+
+def test_a_lease_that_is_not_renewed_is_watched_to_its_end() -> None:
+    """A lease of a running module is waited for, by looks that are nearer to each other than its renewals."""
+    policy = LeasePolicy(30.0, 3600.0)
+    remaining: float = 30.0
+    earlier: float | None = None
+    looks = 0
+    while remaining > 0:
+        pause = pause_before_take_over(policy, remaining, earlier)
+        assert pause is not None
+        assert 0 < pause < 30.0 / 3
+        earlier, remaining = remaining, remaining - pause
+        looks += 1
+    assert looks <= 13
+
+
+def test_a_hub_that_lives_is_not_waited_for() -> None:
+    """A lease that was renewed between two looks has a holder, and one that is longer than a running module's has time."""
+    policy = LeasePolicy(30.0, 3600.0)
+    assert pause_before_take_over(policy, 30.0, 28.0) is None
+    assert pause_before_take_over(policy, 3600.0, None) is None
