@@ -23,8 +23,24 @@ def _clean_before_the_commit() -> None:
         await work.services.transfers.send(work.operation, base, keep_previous=False)
         await work.discard()
 
+    _send_home_by(send_home)
+
+
+def _never_sent() -> None:
+    """The data is taken away, and goes nowhere."""
+
+    async def send_home(work: Work) -> None:
+        await work.note("committed", dirty=False)
+        await work.discard()
+
+    _send_home_by(send_home)
+
+
+def _send_home_by(send_home: Callable[[Work], Any]) -> None:
     for name in ("deprovision", "recover"):
-        vars(importlib.import_module(f"hub.operations.{name}"))["send_home"] = send_home
+        module = importlib.import_module(f"hub.operations.{name}")
+        assert hasattr(module, send_home.__name__)
+        setattr(module, send_home.__name__, send_home)
 
 
 def _told_before_the_journal() -> None:
@@ -95,6 +111,7 @@ def _undone_without_intent() -> None:
 
 SABOTAGES: dict[str, Callable[[], None]] = {
     "clean before the commit": _clean_before_the_commit,
+    "never sent": _never_sent,
     "told before the journal": _told_before_the_journal,
     "no sweep": _no_sweep,
     "no clearing": _no_clearing,

@@ -20,6 +20,7 @@ def faults(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
 
 
+@pytest.mark.long
 def test_nothing_is_lost_wherever_the_hub_is_killed() -> None:
     """Legal states, what was acknowledged and nothing else, no process, port or directory left, obliterated is gone."""
     done = faults("--sample", str(SAMPLE))
@@ -27,6 +28,7 @@ def test_nothing_is_lost_wherever_the_hub_is_killed() -> None:
     assert f"tried {SAMPLE}," in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sabotage", "scenario", "point", "seen"),
     [
