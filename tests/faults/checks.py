@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import tempfile
 import threading
 import traceback
 from collections.abc import Iterable
@@ -43,17 +45,20 @@ class Checks:
 
 
 def rows(data: Path) -> dict[str, ModuleRecord]:
-    """The journal's rows, read beside the hub; none where there is no journal yet."""
-    path = data / "journal.sqlite3"
-    if not path.exists():
-        return {}
-    connection = sqlite3.connect(path)
-    try:
-        if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'modules'").fetchone():
+    """The journal's rows, read from a copy: to open the file would recover it, which is the next hub's to do."""
+    with tempfile.TemporaryDirectory(dir=data.parent) as folder:
+        for path in data.glob("journal.sqlite3*"):
+            shutil.copy(path, folder)
+        path = Path(folder) / "journal.sqlite3"
+        if not path.exists():
             return {}
-        found = connection.execute("SELECT record FROM modules").fetchall()
-    finally:
-        connection.close()
+        connection = sqlite3.connect(path)
+        try:
+            if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'modules'").fetchone():
+                return {}
+            found = connection.execute("SELECT record FROM modules").fetchall()
+        finally:
+            connection.close()
     records = [msgspec.json.decode(row[0], type=ModuleRecord) for row in found]
     return {record.module_id: record for record in records}
 
@@ -61,31 +66,30 @@ def rows(data: Path) -> dict[str, ModuleRecord]:
 def check(root: Path) -> Checks:
     """Check all that a run left in its directory, in this process, which starts the next hub."""
     checks = Checks()
-    expected = Ledger(root / "ledger").expectations()
     try:
-        doomed = _wreck(checks, root / "data", expected)
-        ports = _next_hub(checks, root, expected, doomed)
+        ports = _next_hub(checks, root, Ledger(root / "ledger").expectations())
         _afterwards(checks, root, ports)
     except Exception:
         checks.expect(holds=False, otherwise=traceback.format_exc())
     return checks
 
 
-def _wreck(checks: Checks, data: Path, expected: dict[str, Expectation]) -> set[str]:
-    """What the killed hub left on disk. Returns the modules whose obliteration was begun."""
+def look_at_wreck(checks: Checks, root: Path) -> None:
+    """Check what a killed hub left on disk, before anybody touches it; and note what follows for those after it."""
+    data, ledger = root / "data", Ledger(root / "ledger")
     records = rows(data)
     here = {path.name for path in (data / "modules").glob("*")}
-    doomed: set[str] = set()
-    for module_id, expectation in expected.items():
+    for module_id, expectation in ledger.expectations().items():
         record = records.get(module_id, ModuleRecord(module_id))
         _no_word_ahead_of_the_journal(checks, record, State(expectation.told))
+        # The next hub says nothing of what it finds as it is to be.
+        ledger.note("told", module_id, record.state.value)
         if record.pending is Pending.OBLITERATE or record.state is State.OBLITERATING:
-            doomed.add(module_id)
+            ledger.note("doomed", module_id)
         elif record.dirty:
             checks.expect(encode_module_id(module_id) in here, f"{module_id} is dirty, and its data is not there")
     known = {encode_module_id(module_id) for module_id in records}
     checks.expect(here <= known, f"directories {here - known} are in no row of the journal")
-    return doomed
 
 
 def _no_word_ahead_of_the_journal(checks: Checks, record: ModuleRecord, told: State) -> None:
@@ -95,7 +99,7 @@ def _no_word_ahead_of_the_journal(checks: Checks, record: ModuleRecord, told: St
     checks.expect(durable, f"{record.module_id} was told to be {told}, and the journal has {record.state}")
 
 
-def _next_hub(checks: Checks, root: Path, expected: dict[str, Expectation], doomed: Iterable[str]) -> set[int]:
+def _next_hub(checks: Checks, root: Path, expected: dict[str, Expectation]) -> set[int]:
     """A hub on the wreck: it comes to rest, and holds what it must. Returns the ports that it used."""
     ports: set[int] = set()
     with open_hub(root, kinds=kinds(sound=True), **OF_STARTS) as hub:
@@ -105,11 +109,10 @@ def _next_hub(checks: Checks, root: Path, expected: dict[str, Expectation], doom
         _nothing_temporary(checks, root / "data")
         _no_more_processes_than_modules(checks, hub, root)
         for module_id, expectation in (expected or {"m": Expectation()}).items():
-            if module_id in doomed or expectation.obliterated:
+            if expectation.obliterated:
                 left = _traces(root, module_id)
                 checks.expect(not left, f"{left} of {module_id}, whose obliteration was begun")
-            possible = {None} if module_id in doomed else expectation.possible
-            value = read(hub.provision(module_id))
+            value, possible = read(hub.provision(module_id)), expectation.possible
             checks.expect(value in possible, f"{module_id} holds {value!r}, and may hold {possible}")
             ports |= _round_trip(checks, hub, root, module_id)
         checks.expect(not _held(hub), f"ports {_held(hub)} are held for nobody")

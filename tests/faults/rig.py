@@ -55,7 +55,7 @@ class Expectation:
     Attributes:
         possible: the last acknowledged write, each sent after it, nothing from the asking for an obliteration on.
         told: the state that was last told of it.
-        obliterated: nothing was written since an acknowledged obliteration.
+        obliterated: nothing was written since an obliteration that was acknowledged, or begun before a kill.
     """
 
     possible: set[str | None] = field(default_factory=lambda: {None})
@@ -71,7 +71,7 @@ class Expectation:
                 self.possible = {text}
             case "gone":
                 self.possible.add(None)
-            case "obliterated":
+            case "doomed" | "obliterated":
                 self.possible = {None}
                 self.obliterated = True
             case "told":

@@ -23,8 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hub.errors import StopFailed
-from hub.instance.process import MARKER, kill_marked
 from tests.faults import checks
 from tests.faults.edges import install
 from tests.faults.points import BEGIN, END, Trace
@@ -32,7 +30,7 @@ from tests.faults.rig import Rig, log_to
 from tests.faults.sabotage import SABOTAGES
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.hub.faulty import Faults
-from tests.hub.marked import hub_id
+from tests.hub.marked import kill_all
 
 _LIMIT_S = 120.0
 _TRIES = 3
@@ -190,8 +188,8 @@ def _supervise(case: Case, directory: Path) -> None:
 def _sweep(root: Path) -> None:
     """Leave nothing to the machine of a run that failed."""
     # It may have been killed before it had a journal.
-    with suppress(StopFailed, sqlite3.Error, TypeError):
-        kill_marked(MARKER, hub_id(root / "data"), root / "data" / "logs")
+    with suppress(sqlite3.Error, TypeError):
+        kill_all(root / "data")
 
 
 def _run(case: Case, root: Path, outcome: Outcome) -> None:
@@ -244,8 +242,11 @@ def _host(root: Path, outcome: Outcome, scenario: Scenario, trace: Trace, sabota
         os.kill(os.getpid(), signal.SIGKILL)
 
     (root / "trace").unlink(missing_ok=True)
-    pid = _fork(work)
-    status = _await(pid)
+    status = _await(_fork(work))
+    wreck = checks.Checks()
+    checks.look_at_wreck(wreck, root)
+    outcome.checks += wreck.number
+    outcome.losses += wreck.losses
     if status != _KILLED:
         log = (root / "host.log").read_text()[-3000:]
         outcome.losses.append(f"the host ended with {status}: {log}")

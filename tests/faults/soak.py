@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -23,12 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from hub.instance import procfs
-from hub.instance.process import MARKER, kill_marked
 from tests.faults.book import Book
 from tests.faults.checks import rows
 from tests.faults.sabotage import SABOTAGES
-from tests.hub.marked import hub_id, processes_of
+from tests.hub.marked import kill_all, pids_of, processes_of
 
 REPORT_S = 30.0
 ENDS_S = 120.0
@@ -157,8 +156,8 @@ class Soak:
             status = self.host.wait(ENDS_S)
         except subprocess.TimeoutExpired:
             self.host.send_signal(signal.SIGABRT)
-            self.lose(f"the host did not end within {ENDS_S:g} s")
             self.host.wait()
+            self.lose(f"the host did not end within {ENDS_S:g} s: {(self.root / 'host.log').read_text()[-8000:]}")
             return
         if status != 0:
             self.lose(f"the host ended with {status}: {(self.root / 'host.log').read_text()[-2000:]}")
@@ -170,7 +169,7 @@ class Soak:
                 self._signal(pid, signal.SIGCONT)
         if self.chance.random() > 0.3:
             return
-        children = self.children()
+        children = pids_of(self.root / "data")
         if not children:
             return
         pid = self.chance.choice(children)
@@ -181,10 +180,6 @@ class Soak:
             self.faults["child stopped"] += 1
             self._signal(pid, signal.SIGSTOP)
             self.stopped.append((now + self.chance.uniform(0.1, 4.0), pid))
-
-    def children(self) -> list[int]:
-        variable = f"{MARKER}={hub_id(self.root / 'data')}".encode()
-        return [pid for pid in procfs.pids() if procfs.environ_has(pid, variable)]
 
     @staticmethod
     def _signal(pid: int, number: signal.Signals) -> None:
@@ -290,8 +285,8 @@ def main() -> int:
         if hasattr(soak, "host"):
             soak.host.kill()
             soak.host.wait()
-        with suppress(OSError):
-            kill_marked(MARKER, hub_id(root / "data"), root / "data/logs")
+        with suppress(sqlite3.Error, TypeError):  # it never had a journal
+            kill_all(root / "data")
         if not given.keep:
             shutil.rmtree(root, ignore_errors=True)
 

@@ -7,6 +7,9 @@ With `verify` it works no further: it compares all that there is with the book, 
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
+import gc
 import http.client
 import itertools
 import os
@@ -33,6 +36,7 @@ from tests.hub.resp import RedisError, command
 OWNERS, EACH = 4, 3
 MODULES = tuple(f"m{number}" for number in range(OWNERS * EACH))
 HANGS_S = 90.0
+STUCK_S = 60.0
 OPTIONS: dict[str, Any] = {
     "idle_timeout": 4.0,
     "hibernated_timeout": 6.0,
@@ -261,10 +265,11 @@ def main() -> None:
     for word in sys.argv[3:]:
         if word.startswith("sabotage="):
             SABOTAGES[word.partition("=")[2]]()
-    ended = threading.Event()
+    # Not an event: a handler that sets it may find it locked, by the very thread that it interrupted.
+    asked, ask = os.pipe()
 
     def end(number: int, frame: object) -> None:
-        ended.set()
+        os.write(ask, b"e")
 
     signal.signal(signal.SIGTERM, end)
     choices: tuple[str, ...] = HubConfig.__dataclass_fields__["on_exit"].metadata["choices"]
@@ -287,7 +292,10 @@ def main() -> None:
         threads.append(threading.Thread(target=workers[-1].meddle))
         for thread in threads:
             thread.start()
-        ended.wait()
+        os.read(asked, 1)
+        stuck = threading.Timer(STUCK_S, tell_stacks, (running,))
+        stuck.daemon = True
+        stuck.start()
         for worker in workers:
             worker.ends.set()
         if seed % 2:  # else the hub ends under their hands
@@ -295,6 +303,17 @@ def main() -> None:
                 thread.join()
     for thread in threads:
         thread.join()
+    stuck.cancel()
+    stuck.join()
+
+
+def tell_stacks(hub: Hub) -> None:
+    """For whoever looks for what a hub that does not end is waiting for."""
+    faulthandler.dump_traceback()
+    for task in [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()]:
+        task.print_stack(file=sys.stderr)
+    entries = attrgetter("_hub._runtime._services.directory._entries")(hub)
+    print(*entries.values(), sep="\n", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
