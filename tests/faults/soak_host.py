@@ -310,8 +310,10 @@ def main() -> None:
 def tell_stacks(hub: Hub) -> None:
     """For whoever looks for what a hub that does not end is waiting for."""
     faulthandler.dump_traceback()
-    for task in [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()]:
-        task.print_stack(file=sys.stderr)
+    tasks: list[asyncio.Task[Any]] = [task for task in gc.get_objects() if isinstance(task, asyncio.Task)]
+    for task in tasks:
+        if not task.done():
+            task.print_stack(file=sys.stderr)
     entries = attrgetter("_hub._runtime._services.directory._entries")(hub)
     print(*entries.values(), sep="\n", file=sys.stderr, flush=True)
 
