@@ -49,12 +49,16 @@ def main() -> int:
         _tell(outcome)
     missed = [outcome.case.name for outcome in outcomes if not outcome.reached]
     if missed:
-        print("passed once, and not again in three runs each (killed at their ends instead):", *missed, sep="\n  ")
+        print(
+            "a race had these passed once, and not again in three runs, which were killed at their ends instead:",
+            *missed,
+            sep="\n  ",
+        )
     covered = {name for trace in traces for name in trace.operations}
     bare = [name for name in operation_names() if name not in covered and not given.only]
     for name in bare:
         print(f"LOST operation {name}: no scenario runs it")
-    tried = len(outcomes) - len(traces) - len(missed)
+    tried = len(outcomes) - len(traces)
     points = sum(len(trace.trace) for trace in traces)
     print(
         f"scenarios {len(chosen)}, crash points {points}, tried {'all' if tried == points else tried}, "
