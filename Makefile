@@ -22,13 +22,14 @@ SERVERS := redis-server:redis-server postgres|/usr/lib/postgresql/*/bin/postgres
 # What the bench of S3 is measured against; further ones come as wheels, which it installs by itself.
 PEERS := rclone:rclone restic:restic curl:curl
 ARGS ?=
+MINUTES ?= 10
 
 # Spares pyright's wrapper asking for a newer version on each run; pyright and node are in the wheels of the lint group.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --root-user-action=ignore --build-constraint constraints.txt -c constraints.txt
 
-.PHONY: help demo test lint format types layers docs build bench check clean servers peers
+.PHONY: help demo test lint format types layers faults soak docs build bench check clean servers peers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +39,12 @@ demo: $(STAMPS)/run ## show modhub at work, step by step, in a temporary directo
 
 test: $(STAMPS)/test servers ## set up what tests need and run them; ARGS="-k store" narrows
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(STAMPS)/test servers ## kill the hub at every crash point of every operation; ARGS="--only deprovision" narrows
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(STAMPS)/test servers ## random load, kill -9 of children and hub, outages, for MINUTES=10
+	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
 
 lint: $(STAMPS)/lint ## ruff's rules and formatting
 	@$(BIN)/ruff check --quiet .

@@ -88,12 +88,15 @@ async def _undo(work: Work, error: ModhubError, *, kept: bool) -> None:
     if kept:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
         return
+    if work.record.dirty:
+        # The intent first: dirty with nothing there would be wanted at home for ever, should the hub die in between.
+        await work.note("undoing", dirty=False)
     try:
         await work.discard()
     except LocalDataError as failure:
         error.add_note(str(failure))
         # Still there: it stays tracked, and goes home like all dirty data.
-        await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
+        await work.advance(Outcome.FAILED, "failed", dirty=True, last_error=str(error), **NO_PROCESS)
         return
     if (claim := work.entry.claim) is not None:
         await work.services.leases.let_go(work.entry)

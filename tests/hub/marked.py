@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -17,9 +20,21 @@ def hub_id(data_dir: Path) -> str:
     return row[0]
 
 
-def processes_of(data_dir: Path) -> list[str]:
-    """Return the command lines of all living processes that a hub on this data directory started."""
+def pids_of(data_dir: Path) -> list[int]:
+    """Return the ids of all living processes that a hub on this data directory started."""
     variable = f"{MARKER}={hub_id(data_dir)}".encode()
     found = [pid for pid in procfs.pids() if procfs.environ_has(pid, variable)]
-    living = [pid for pid in found if (stat := procfs.read_stat(pid)) is not None and stat.state != "Z"]
-    return [procfs.command_of(pid) for pid in living]
+    return [pid for pid in found if (stat := procfs.read_stat(pid)) is not None and stat.state != "Z"]
+
+
+def processes_of(data_dir: Path) -> list[str]:
+    """Return the command lines of all living processes that a hub on this data directory started."""
+    return [procfs.command_of(pid) for pid in pids_of(data_dir)]
+
+
+def kill_all(data_dir: Path) -> None:
+    """End what is left of a hub whose test has failed."""
+    while found := pids_of(data_dir):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
