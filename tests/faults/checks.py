@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterable
@@ -14,8 +11,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from backends import encode_module_id
 from hub import Hub, State
 from hub.instance.sockets import listening
@@ -23,6 +18,7 @@ from hub.lifecycle import TABLE, Pending
 from hub.policy import resolve
 from hub.record import ModuleRecord
 from tests.faults.rig import Expectation, Ledger, Rig, await_that, kinds, open_hub, read, settle
+from tests.faults.rows import rows
 from tests.faults.scenarios import OF_STARTS
 from tests.hub.faulty import Faults
 from tests.hub.marked import processes_of
@@ -42,25 +38,6 @@ class Checks:
         self.number += 1
         if not holds:
             self.losses.append(otherwise)
-
-
-def rows(data: Path) -> dict[str, ModuleRecord]:
-    """The journal's rows, read from a copy: to open the file would recover it, which is the next hub's to do."""
-    with tempfile.TemporaryDirectory(dir=data.parent) as folder:
-        for path in data.glob("journal.sqlite3*"):
-            shutil.copy(path, folder)
-        path = Path(folder) / "journal.sqlite3"
-        if not path.exists():
-            return {}
-        connection = sqlite3.connect(path)
-        try:
-            if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'modules'").fetchone():
-                return {}
-            found = connection.execute("SELECT record FROM modules").fetchall()
-        finally:
-            connection.close()
-    records = [msgspec.json.decode(row[0], type=ModuleRecord) for row in found]
-    return {record.module_id: record for record in records}
 
 
 def check(root: Path) -> Checks:
@@ -115,6 +92,8 @@ def _next_hub(checks: Checks, root: Path, expected: dict[str, Expectation]) -> s
             value, possible = read(hub.provision(module_id)), expectation.possible
             checks.expect(value in possible, f"{module_id} holds {value!r}, and may hold {possible}")
             ports |= _round_trip(checks, hub, root, module_id)
+        # Until then the journal remembers that a module is to be listed again.
+        await_that(lambda: not rows(root / "data"), lambda: f"rows {rows(root / 'data')} of nobody")
         checks.expect(not _held(hub), f"ports {_held(hub)} are held for nobody")
     return ports
 

@@ -28,6 +28,7 @@ def kinds(*, sound: bool) -> list[Kind]:
         tiny_kind("broken", *([] if sound else ["--broken"])),
         tiny_kind("fragile", *([] if sound else ["--broken-once-used"])),
         tiny_kind("forking", *([] if sound else ["--fork"])),
+        tiny_kind("copying", checkpoint=["sh", "-c", 'cp -a "$1/." "$2/"', "sh", "{data_dir}", "{checkpoint_dir}"]),
     ]
 
 

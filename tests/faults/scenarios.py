@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backends import BackendUnavailable
+from backends import BackendUnavailable, RemoteModule, open_store
 from hub import ModhubError, ModuleNotFound
 from hub.config import HubConfig
 from tests.faults.rig import Rig, await_that, settle
+from tests.hub.observer import observed
 
 Step = Callable[[Rig], None]
 
@@ -160,6 +161,22 @@ def _cut_off(rig: Rig) -> None:
         rig.hub.provision("m")
 
 
+def _held_elsewhere(rig: Rig) -> None:
+    """A module that another hub holds by a lease, and is sending."""
+    with_lease = RemoteModule(open_store(f"file://{rig.root}/backend"), "m", owner="another")
+    with_lease.claim(None, "tiny", lease_s=0.3)
+
+
+def _until_listed_again(rig: Rig) -> None:
+    with observed() as events:
+        rig.obliterate()
+        events.wait("module.relisted")
+
+
+def _checkpoint(rig: Rig) -> None:
+    rig.hub.checkpoint("m")
+
+
 def void(_result: object) -> None:
     """For what is done for its effect."""
 
@@ -202,6 +219,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("obliterate/of nothing", Rig.obliterate),
     Scenario("obliterate/failing backend", _failing(Rig.obliterate, "list", "purge"), _provisioned()),
     Scenario("obliterate/again", Rig.obliterate, _half_obliterated),
+    Scenario("relist/after another hub's lease", _until_listed_again, _held_elsewhere, {"lease": 0.2}),
+    Scenario("checkpoint/running", _checkpoint, _provisioned("copying")),
+    Scenario("checkpoint/redis", _checkpoint, _provisioned("redis")),
+    Scenario("checkpoint/hibernated", _checkpoint, _hibernated),
     *(
         Scenario(f"end/{choice}", lambda rig: rig.hub.close(), _provisioned("forking"), {"on_exit": choice})
         for choice in ON_EXIT

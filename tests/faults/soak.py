@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import mean
 
 from tests.faults.book import Book
-from tests.faults.checks import rows
+from tests.faults.rows import rows
 from tests.faults.sabotage import SABOTAGES
 from tests.hub.marked import kill_all, pids_of, processes_of
 
