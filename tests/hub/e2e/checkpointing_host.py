@@ -38,7 +38,8 @@ def write(info: ModuleInfo, key: str, value: str) -> None:
 def main() -> None:
     data, backend, kind = sys.argv[1:4]
     kinds: list[Kind] = [tiny_kind("stuck", checkpoint=STUCK)]
-    with Hub(data, f"file://{backend}", kinds=kinds, default_kind=kind) as hub:
+    # The next one is another hub, which waits until the lease has run out.
+    with Hub(data, f"file://{backend}", kinds=kinds, default_kind=kind, lease=0.2) as hub:
         info = hub.provision("m")
         write(info, "k", "before")
         if "--stuck" in sys.argv:

@@ -30,7 +30,7 @@ time.sleep(3600)
 def test_the_loss_of_a_machine_costs_at_most_the_interval(make_hub: MakeHub, tmp_path: Path, events: Observer) -> None:
     """A running module is checkpointed again and again; one without a hook goes home once it sleeps, and only once."""
     options = {"kinds": [tiny_kind(checkpoint=COPY), tiny_kind("opaque")], "checkpoint_interval": 0.3}
-    hub = make_hub(**options)
+    hub = make_hub(**options, lease=0.2, hibernated_lease=0.2)
     info = hub.provision("m")
     put(hub.provision("o", kind="opaque"), "k", "v")
     for count in (1, 2, 3):
