@@ -96,10 +96,11 @@ class Folders:
     def _open_root(self, *, create: bool) -> int:
         if create and not self.seen:
             self._create_root()
+        seen = self.seen  # before the look: another thread may create it right after that
         try:
             fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
-            if self.seen:
+            if seen:
                 raise BackendUnavailable(f"the folder {self.root} has disappeared") from None
             raise
         self.seen = True

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,26 @@ def test_a_vanished_root_is_not_an_empty_one(root: Path, store: BlobStore, tmp_p
     assert not root.exists()
     (tmp_path / "away").rename(root)
     assert store.get("m/head")[0] == b"1"
+
+
+def test_a_root_that_is_created_meanwhile_has_not_vanished(
+    root: Path, store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading where nothing is yet finds nothing, also while the first write creates the root."""
+    opened = os.open
+
+    def beside_a_write(path: Any, *args: Any, **more: Any) -> int:
+        try:
+            return opened(path, *args, **more)
+        except FileNotFoundError:
+            monkeypatch.undo()
+            store.put("m/head", b"x", if_none_match=True)
+            raise
+
+    monkeypatch.setattr(os, "open", beside_a_write)
+    with pytest.raises(BlobNotFound):
+        store.get("m/head")
+    assert store.get("m/head")[0] == b"x"
 
 
 def test_a_file_as_root(root: Path) -> None:
