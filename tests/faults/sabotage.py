@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import msgspec
+
+from hub import resolution, runtime
 from hub.instance.ports import PortAllocator
 from hub.layout import Layout
 from hub.lifecycle import State
 from hub.operations import Work
-from hub.runtime import Runtime
+from hub.record import ModuleRecord
 from hub.services import Services
 
 
@@ -60,12 +63,15 @@ def _told_before_the_journal() -> None:
 def _no_sweep() -> None:
     """Nobody looks for processes of an earlier hub."""
 
-    async def sweep(self: Runtime, services: Services) -> None:
+    async def take_over(services: Services, records: Iterable[ModuleRecord]) -> frozenset[str]:
+        return frozenset()
+
+    async def sweep(services: Services) -> None:
         pass
 
-    name = "_sweep_processes"
-    assert hasattr(Runtime, name)
-    setattr(Runtime, name, sweep)
+    for function in (take_over, sweep):
+        assert hasattr(runtime, function.__name__)
+        setattr(runtime, function.__name__, function)
 
 
 def _no_clearing() -> None:
@@ -78,15 +84,14 @@ def _no_clearing() -> None:
 
 
 def _obliteration_forgotten() -> None:
-    """Nothing in the journal says that the module's only future is its end."""
-    begin = Work.begin
+    """A start takes a half-done obliteration for a crash."""
+    resolved = resolution.resolved
 
-    async def forgetting(self: Work, target: State, reason: str, **changes: Any) -> None:
-        if target is State.OBLITERATING:
-            changes["pending"] = None
-        await begin(self, target, reason, **changes)
+    def forgetting(record: ModuleRecord, now: float, *, serving: bool = False) -> ModuleRecord:
+        after = resolved(record, now, serving=serving)
+        return msgspec.structs.replace(after, pending=None) if record.state is State.OBLITERATING else after
 
-    Work.begin = forgetting  # type: ignore[method-assign] # broken on purpose
+    resolution.resolved = forgetting
 
 
 def _ports_kept() -> None:
