@@ -20,7 +20,7 @@ from hub.lifecycle import Pending, State
 from hub.record import ModuleRecord
 from hub.schema import SCHEMA_VERSION, STEPS, backup_of, backups
 
-V1 = Path(__file__).with_name("journals") / "v1.sqlite3"
+V1 = Path(__file__).with_name("journals") / "v1.sql"
 V1_HUB = "d4f2136b6bed2858"
 V1_RECORDS = [
     ModuleRecord(
@@ -73,7 +73,10 @@ FIELDS = {
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A journal of version 1, as the modhub of that time left it."""
-    return Path(shutil.copy(V1, tmp_path / "journal.sqlite3"))
+    path = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(V1.read_text())
+    return path
 
 
 def load(path: Path) -> tuple[str, list[ModuleRecord]]:
