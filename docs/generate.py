@@ -24,7 +24,7 @@ DOCS = Path(__file__).resolve().parent
 if __name__ == "__main__":  # run as a script, the checkout is not on the path
     sys.path.insert(0, str(DOCS.parent))
 
-from hub import config, errors, events, info, lifecycle, messages, policy  # noqa: E402 - after the path above
+from hub import config, config_sources, errors, events, info, lifecycle, messages, policy  # noqa: E402 - after the path above
 from hub.instance import Kind  # noqa: E402 - as above
 from hub.record import ModuleRecord  # noqa: E402 - as above
 
@@ -128,7 +128,7 @@ The keys are the parameters of `Hub`. They come, each overriding the ones before
 
 1. the defaults below,
 2. a TOML file (`Hub.from_config(path)`, `--config`),
-3. the environment: `{config.ENVIRONMENT_PREFIX}` and the key in capitals, such as `MODHUB_IDLE_TIMEOUT=900`. What is not text is written
+3. the environment: `{config_sources.ENVIRONMENT_PREFIX}` and the key in capitals, such as `MODHUB_IDLE_TIMEOUT=900`. What is not text is written
    as in TOML: `MODHUB_PORTS="[7000, 7999]"`. Kinds can't be given there,
 4. parameters, or the command line's options.
 

@@ -1,14 +1,10 @@
-"""Configuration of a hub: one class, whose fields are `Hub`'s parameters, the keys of the TOML file, and `MODHUB_*`.
-
-Precedence, rising: defaults, TOML file, environment, parameters (or flags).
-"""
+"""Configuration of a hub: one class, whose fields are `Hub`'s parameters, the keys of the TOML file, and `MODHUB_*`."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +20,6 @@ from hub.instance.limits import parse_size
 from hub.instance.ports import parse_ports
 from hub.kinds import DEFAULT_KIND, SHIPPED
 
-ENVIRONMENT_PREFIX = "MODHUB_"
 _MODULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
 
@@ -240,7 +235,6 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
     return value
 
 
-_SIZES = frozenset(f.name for f in dataclasses.fields(HubConfig) if f.metadata.get("size"))
 _FIELD_TYPES: Mapping[str, Any] = MappingProxyType(get_type_hints(HubConfig))
 
 
@@ -254,76 +248,3 @@ def _with_shipped(given: Any) -> Mapping[str, Kind]:
         raise InvalidConfig(f"kinds: {', '.join(sorted(twice))} is there twice")
     # A kind of a shipped one's name replaces it: that is how a preset is adapted.
     return MappingProxyType({**SHIPPED, **dict(zip(names, kinds, strict=True))})
-
-
-def load(path: str | os.PathLike[str] | None, environment: Mapping[str, str], **flags: Any) -> HubConfig:
-    """Read a configuration from a TOML file, the environment and flags.
-
-    Args:
-        path: the file; `None` = none.
-        environment: variables, of which `MODHUB_*` count; structured values are TOML (`MODHUB_PORTS="[7000, 7999]"`).
-        **flags: parameters, which win; `None` = not given.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        InvalidConfig: as `configure`; also where the file can't be read.
-    """
-    given = _from_file(path) if path is not None else {}
-    given |= _from_environment(environment)
-    return configure(**given | {key: value for key, value in flags.items() if value is not None})
-
-
-def _from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidConfig(f"configuration {os.fspath(path)!r} can't be read: {error}") from error
-    if "kinds" in values:
-        values["kinds"] = _kinds_from_table(values["kinds"])
-    return values
-
-
-def _kinds_from_table(table: Any) -> list[Kind]:
-    if not isinstance(table, dict):
-        raise InvalidConfig("kinds can't be used", hint="allowed: tables [kinds.NAME]")
-    allowed = [f.name for f in dataclasses.fields(Kind) if f.name != "name"]
-    kinds: list[Kind] = []
-    for name, settings in cast("dict[str, Any]", table).items():
-        if not isinstance(settings, dict):
-            raise InvalidConfig(f"kinds.{name} can't be used", hint=f"allowed: a table [kinds.{name}]")
-        for key in cast("dict[str, Any]", settings):
-            if key not in allowed:
-                raise InvalidConfig(f"kinds.{name}: {key!r} is no key", hint=f"allowed: {', '.join(allowed)}")
-        if "command" not in settings:
-            raise InvalidConfig(f"kinds.{name}: 'command' is missing", hint="a list: the program, then its arguments")
-        try:
-            kinds.append(msgspec.convert({"name": name, **settings}, Kind))
-        except msgspec.ValidationError as error:
-            raise InvalidConfig(f"kinds.{name} can't be used: {error}") from None
-    return kinds
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    known = {f.name for f in dataclasses.fields(HubConfig)} - {"kinds"}
-    for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
-            continue
-        key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if key not in known:
-            allowed = ", ".join(ENVIRONMENT_PREFIX + name.upper() for name in sorted(known))
-            raise InvalidConfig(f"{variable} is no configuration variable", hint=f"allowed: {allowed}")
-        if key in {"data_dir", "backend", "default_kind", "on_exit", "lease_lapse"} or key in _SIZES:
-            values[key] = text
-            continue
-        try:
-            values[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            if key == "backend_options":  # there may be a secret in it
-                raise InvalidConfig(f"{variable} can't be read", hint='a table such as { region = "eu" }') from None
-            raise InvalidConfig(
-                f"{variable} = {text!r} can't be read", hint="a number, or a list such as [7000, 7999]"
-            ) from None
-    return values

@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar, Unpack
 
 from actors import Message, Ref
 from hub.answers import translated
-from hub.config import HubConfig, HubOptions, check_module_id, configure, load
+from hub.config import HubConfig, HubOptions, check_module_id, configure
+from hub.config_sources import load
 from hub.errors import HubClosed
 from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
 from hub.loop_thread import LoopThread

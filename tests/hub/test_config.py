@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hub.config import HubConfig, HubOptions, check_module_id, configure, load
+from hub.config import HubConfig, HubOptions, check_module_id, configure
+from hub.config_sources import load
 from hub.errors import InvalidConfig, InvalidModuleId
 from hub.instance import Kind
 from hub.kinds import SHIPPED

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from backends import BackendDenied, BlobStore, open_store
-from hub.config import ENVIRONMENT_PREFIX, check_module_id, load
+from hub.config import check_module_id
+from hub.config_sources import ENVIRONMENT_PREFIX, load
 from hub.errors import InvalidConfig, ModuleNotFound
 
 F = TypeVar("F", bound=Callable[..., Any])

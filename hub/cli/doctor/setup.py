@@ -16,7 +16,8 @@ from hub.cli.doctor.data import check_data_dir
 from hub.cli.doctor.finding import Finding, fail, note, ok, warn
 from hub.cli.doctor.machine import CGROUP_ADVICE
 from hub.cli.terminal import size
-from hub.config import ENVIRONMENT_PREFIX, HubConfig, load
+from hub.config import HubConfig
+from hub.config_sources import ENVIRONMENT_PREFIX, load
 from hub.errors import InvalidConfig, StartFailed
 from hub.instance import Kind
 from hub.instance.account import account_of
