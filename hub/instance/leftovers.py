@@ -15,14 +15,15 @@ from pathlib import Path
 
 from hub.errors import StopFailed
 from hub.instance import procfs
-from hub.instance.process import DATA_MARKER
+from hub.instance.process import DATA_MARKER, HOOK_MARKER
 from hub.instance.procfs import ProcessIdentity
 
 _KILL_TIMEOUT_S = 10.0
+_HOOK = f"{HOOK_MARKER}=1".encode()
 
 
 class Spared:
-    """Whom a sweep leaves alone: servers that run on, and all that they started.
+    """Whom a sweep leaves alone: servers that run on, and all that they started; not what their hooks did.
 
     Args:
         leaders: process ids of the servers.
@@ -37,12 +38,13 @@ class Spared:
 
     def has(self, pid: int) -> bool:
         """Tell whether a process is one of them: by group, session, marker or log."""
-        stat = procfs.read_stat(pid)
-        return (
-            (stat is not None and not self._leaders.isdisjoint((stat.group, stat.session)))
-            or not self._variables.isdisjoint(procfs.environment_of(pid))
-            or not self._logs.isdisjoint(procfs.outputs_of(pid))
-        )
+        stat, variables = procfs.read_stat(pid), procfs.environment_of(pid)
+        if stat is not None and not self._leaders.isdisjoint((stat.group, stat.session)):
+            return True
+        # Its hub is gone, so nobody ends it: it would go on writing into the next copy that is sent home.
+        if _HOOK in variables:
+            return False
+        return not self._variables.isdisjoint(variables) or not self._logs.isdisjoint(procfs.outputs_of(pid))
 
 
 NOBODY = Spared((), (), ())

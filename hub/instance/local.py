@@ -21,7 +21,7 @@ from hub.instance.kind import render
 from hub.instance.leftovers import kill_marked
 from hub.instance.ports import LOOPBACK, is_free
 from hub.instance.probe import http_request, make_probe
-from hub.instance.process import DATA_MARKER, Process, child_environment, spawn
+from hub.instance.process import DATA_MARKER, HOOK_MARKER, Process, child_environment, spawn
 from hub.instance.procfs import ProcessIdentity
 from hub.instance.protocol import InstanceSpec, Stopped
 from hub.instance.serving import Serving
@@ -103,6 +103,7 @@ class LocalInstance:
         data_dir: Path | None = None,
         *,
         outlives: bool = False,
+        hook: bool = False,
     ) -> Process:
         """Start a program; `data_dir` is another than the module's own while its first data is made."""
         spec, directory = self._spec, data_dir or self._spec.data_dir
@@ -114,10 +115,11 @@ class LocalInstance:
             checkpoint_dir=str(checkpoint_dir.place_beside(spec.data_dir)),
         )
         extra = dict(zip(spec.kind.env, fill(tuple(spec.kind.env.values())), strict=True))
+        # The marker names the module's own directory in any case: by that it is found.
+        environment = child_environment(self._hub_id, spec.data_dir, {"HOME": str(directory), **extra})
         return spawn(
             fill(command),
-            # The marker names the module's own directory in any case: by that it is found.
-            environment=child_environment(self._hub_id, spec.data_dir, {"HOME": str(directory), **extra}),
+            environment=environment | ({HOOK_MARKER: "1"} if hook else {}),
             directory=directory,
             log=spec.log,
             on_exit=on_exit,
@@ -263,7 +265,7 @@ class LocalInstance:
             await self._run_hook(hook)
 
     async def _run_hook(self, command: Sequence[str]) -> None:
-        process = self._spawn(command, on_exit=lambda: None)
+        process = self._spawn(command, on_exit=lambda: None, hook=True)
         try:
             await process.exited.wait()
         finally:

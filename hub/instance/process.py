@@ -23,6 +23,8 @@ if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):  # pragma: no co
 MARKER = "_MODHUB_INSTANCE_OF"
 # And its data directory: what left the process group of one server (a daemon, a session of its own) is found by that.
 DATA_MARKER = "_MODHUB_DATA_DIR"
+# And hooks that they are none of a server's own: where the server is adopted, what is left of its hook must not be.
+HOOK_MARKER = "_MODHUB_HOOK"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

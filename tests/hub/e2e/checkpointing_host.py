@@ -1,8 +1,9 @@
 """A host that checkpoints one module and then goes on writing, until it is killed.
 
-    python -m tests.hub.e2e.checkpointing_host DATA BACKEND KIND [--stuck]
+    python -m tests.hub.e2e.checkpointing_host DATA BACKEND KIND [--stuck] [--leave]
 
-With `--stuck` it is in the midst of a checkpoint, whose hook has written a part and hangs, when it says so.
+With `--stuck` it is in the midst of a checkpoint, whose hook has written a part and hangs, when it says so; that of the
+kind `forking` leaves its work to a process of its own. With `--leave` its servers run on when it is killed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.hub.resp import command
 from tests.hub.tiny_client import put
 
 STUCK = ["sh", "-c", 'echo half > "$1/half"; exec sleep 3600', "sh", "{checkpoint_dir}"]
+FORKING = ["sh", "-c", 'echo half > "$1/half"; sleep 3601 & wait', "sh", "{checkpoint_dir}"]
 
 
 def write(info: ModuleInfo, key: str, value: str) -> None:
@@ -37,9 +39,10 @@ def write(info: ModuleInfo, key: str, value: str) -> None:
 
 def main() -> None:
     data, backend, kind = sys.argv[1:4]
-    kinds: list[Kind] = [tiny_kind("stuck", checkpoint=STUCK)]
+    kinds: list[Kind] = [tiny_kind("stuck", checkpoint=STUCK), tiny_kind("forking", checkpoint=FORKING)]
+    on_exit = "leave" if "--leave" in sys.argv else "hibernate"
     # The next one is another hub, which waits until the lease has run out.
-    with Hub(data, f"file://{backend}", kinds=kinds, default_kind=kind, lease=0.2) as hub:
+    with Hub(data, f"file://{backend}", kinds=kinds, default_kind=kind, lease=0.2, on_exit=on_exit) as hub:
         info = hub.provision("m")
         write(info, "k", "before")
         if "--stuck" in sys.argv:

@@ -37,6 +37,7 @@ from tests.hub.blocking import Block
 from tests.hub.conftest import MakeHub, tiny_kind
 from tests.hub.faulty import faulty_backend
 from tests.hub.kinds.store_process import wait_for
+from tests.hub.marked import processes_of
 from tests.hub.observer import Observer
 from tests.hub.resp import command
 from tests.hub.tiny_client import get, put
@@ -181,6 +182,20 @@ def test_a_checkpoint_that_was_killed_leaves_nothing(make_hub: MakeHub, tmp_path
     assert head.manifest is None
     info = hub.provision("m")
     assert get(info, "k") == "before"
+    hub.checkpoint("m")
+
+
+def test_what_a_hook_started_is_not_adopted_with_its_server(
+    make_hub: MakeHub, tmp_path: Path, events: Observer
+) -> None:
+    """It carries the marks of the server's own daemons, which are spared, and would write into the next copy."""
+    with host(tmp_path, "forking", "--stuck", "--leave") as process:
+        process.kill()
+    hub = make_hub(kinds=[tiny_kind("forking", checkpoint=COPY)], default_kind="forking")
+    events.wait("instance.adopted", module_id="m")
+    (server,) = processes_of(tmp_path / "data")
+    assert "tiny_server.py" in server
+    assert {record["command"] for record in events.all("hub.orphan_killed")} == {"sleep 3601"}
     hub.checkpoint("m")
 
 
