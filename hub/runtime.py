@@ -179,9 +179,8 @@ class Runtime:
         self._stack.callback(leave, services)
         adopted = await take_over(services, records)
         await sweep(services)
-        # Before they are resolved: of the sleepers, who may be many, none has a checkpoint that is not done.
-        awake = [record.module_id for record in records if record.state is not State.HIBERNATED]
-        await workers.run(layout.clear_checkpoints, awake)
+        # Before they are resolved. Sleepers too: a module goes to sleep while its copy is still on its way.
+        await workers.run(layout.clear_checkpoints, [record.module_id for record in records])
         await resolve_modules(services, records, adopted)
         for entry in directory.tracked():
             # Idle times go on over a restart of the hub; but of a server that was used meanwhile nobody has seen it.

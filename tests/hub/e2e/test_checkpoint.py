@@ -332,6 +332,31 @@ def test_an_upload_that_hangs_holds_up_only_what_moves_data(
     assert get(hub.provision("m"), "k") == "v"
 
 
+def test_a_copy_that_was_on_its_way_when_its_module_went_to_sleep_is_deleted(
+    make_hub: MakeHub, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A hub killed then finds a sleeper, and beside its data a copy that takes as much room again."""
+    faults = faulty_backend(monkeypatch)
+    hub = make_hub(kinds=[tiny_kind(checkpoint=COPY)])
+    put(hub.provision("m"), "k", "v")
+    block = Block()
+    faults.on("put", block)
+    asked = pool.submit(hub.checkpoint, "m")
+    assert block.began.wait(10)
+    try:
+        hub.hibernate("m", timeout=10)
+        shutil.copytree(tmp_path / "data", tmp_path / "killed")
+    finally:
+        faults.clear()
+        block.go_on.set()
+    with pytest.raises(OperationCancelled):
+        asked.result(timeout=20)
+    hub.close()
+    assert module_folder(tmp_path / "killed") == ["checkpoint"]
+    assert make_hub(data="killed").module("m").state is State.HIBERNATED
+    assert module_folder(tmp_path / "killed") == []
+
+
 def test_an_obliteration_ends_an_upload_and_leaves_nothing(
     make_hub: MakeHub, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
