@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -28,7 +27,7 @@ from hub.messages import Checkpoint, Deprovision, Hibernate, Obliterate, Provisi
 from hub.operation import Operation, Phase, Status
 from hub.operations import Work
 from hub.operations.accounting import accounted
-from hub.operations.work import NO_PROCESS, EffectNotJournalled
+from hub.operations.work import NO_PROCESS
 from hub.orders import (
     CheckpointTaken,
     ChildExited,
@@ -243,9 +242,8 @@ class Module(Actor):
     async def _note_checkpoint(self, at: float) -> None:
         if not self._entry.record.tracked:
             return
-        work = self._work_outside_operation(Request.CHECKPOINT)
-        with suppress(EffectNotJournalled):  # after a restart of the hub the next one comes too early, no more
-            await work.note("checkpointed", checkpointed_at=at)
+        # Where that fails, the next one comes too early after a restart of the hub, no more.
+        await self._work_outside_operation(Request.CHECKPOINT).remark(checkpointed_at=at)
 
     def _refusal(self, request: Request, *, not_found: bool) -> ModhubError:
         record = self._entry.record

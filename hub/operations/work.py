@@ -90,6 +90,11 @@ class Work:
         self.operation.step = step
         await self._commit_effect(step, **changes)
 
+    async def remark(self, **changes: object) -> None:
+        """Journal what nothing depends on. Where the disk does not take it, nobody waits until it does."""
+        with suppress(JournalError):
+            await self._commit("", **changes)
+
     async def advance(self, outcome: Outcome, reason: str, **changes: object) -> None:
         """Journal the outcome and enter the state that the lifecycle gives."""
         state = advance(self.record.state, outcome)

@@ -22,6 +22,7 @@ from hub import (
     Deprovision,
     Hub,
     InvalidState,
+    JournalError,
     Kind,
     LocalDataError,
     ModuleFault,
@@ -32,7 +33,9 @@ from hub import (
     State,
 )
 from hub.instance import procfs
+from hub.journal import Journal
 from hub.layout import Layout
+from hub.record import ModuleRecord
 from tests.hub.blocking import Block
 from tests.hub.conftest import MakeHub, tiny_kind
 from tests.hub.faulty import faulty_backend
@@ -355,6 +358,24 @@ def test_a_copy_that_was_on_its_way_when_its_module_went_to_sleep_is_deleted(
     assert module_folder(tmp_path / "killed") == ["checkpoint"]
     assert make_hub(data="killed").module("m").state is State.HIBERNATED
     assert module_folder(tmp_path / "killed") == []
+
+
+def test_a_journal_that_does_not_take_the_time_of_a_checkpoint_holds_nobody_up(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for then is told so at once; without a restart of the hub, the time is not even lost."""
+    hub = make_hub(kinds=[tiny_kind(checkpoint=COPY)])
+    put(hub.provision("m"), "k", "v")
+
+    async def refuse(_self: Journal, *_records: ModuleRecord) -> None:
+        raise JournalError("the journal can't be written: database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(Journal, "write", refuse)
+        assert hub.checkpoint("m").state is State.PROVISIONED
+        with pytest.raises(JournalError):
+            hub.hibernate("m", timeout=10)
+    assert hub.hibernate("m").state is State.HIBERNATED
 
 
 def test_an_obliteration_ends_an_upload_and_leaves_nothing(
