@@ -20,6 +20,7 @@ from actors import Actor, Message, Ref
 from hub.checkpoint_run import CheckpointRun
 from hub.config import HubConfig
 from hub.directory import Entry
+from hub.disk import allocated
 from hub.errors import CheckpointFailed, InvalidState, ModhubError, OperationCancelled
 from hub.info import ModuleInfo
 from hub.instance import Instance
@@ -184,12 +185,22 @@ class CheckpointActor(Actor):
         module_id = record.module_id
         try:
             await services.workers.erase(services.layout.remove_checkpoint, module_id)
-            await self._call_hook(operation, instance)
+            try:
+                # With those who delete trees: the look at a large one must keep no start waiting for a thread.
+                await services.workers.erase(self._require_room, module_id)
+                await self._call_hook(operation, instance)
+            finally:
+                services.disk.end(module_id)
             operation.step = "dehydrating"
             await services.transfers.send(operation, record.base, keep_previous=record.suspect, copy=True)
         finally:
             with suppress(OSError):  # then the next one deletes it, or the next start of the hub
                 await services.workers.erase(services.layout.remove_checkpoint, module_id)
+
+    def _require_room(self, module_id: str) -> None:
+        """See to it that the copy fits on the disk. How large it will be nobody knows, but rarely larger than the data."""
+        needed = allocated(self._services.layout.data(module_id))
+        self._services.disk.promise(module_id, needed, refused="was not copied")
 
     async def _call_hook(self, operation: Operation, instance: Instance) -> None:
         services, entry = self._services, self._entry

@@ -1,8 +1,10 @@
-"""The disk of the data directory: whether it is low, and what of its room hydrations have been promised."""
+"""The disk of the data directory: whether it is low, and what of its room hydrations and copies have been promised."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,15 +53,16 @@ class Disk:
                 self.low = low
                 self._bus.publish("hub.disk_low" if low else "hub.disk_ok", free_bytes=free, reserve_bytes=reserve)
 
-    def promise(self, module_id: str, needed: int) -> None:
-        """Promise a hydration its room; called on its thread, before it has written anything.
+    def promise(self, module_id: str, needed: int, *, refused: str = "was not brought here") -> None:
+        """Promise a hydration, or a checkpoint's copy, its room; called on a thread, before anything is written.
 
         Args:
             module_id: the module.
-            needed: bytes that it will write.
+            needed: bytes that will be written.
+            refused: what becomes of the module where there is no room, in words.
 
         Raises:
-            BudgetExceeded: they would not fit beside the reserve and what other hydrations have still to write.
+            BudgetExceeded: they would not fit beside the reserve and what others have still to write.
         """
         with self._lock:
             # Measured within: what another has written and not told yet counts twice then, and never not at all.
@@ -70,7 +73,7 @@ class Disk:
                 self._promises[module_id] = _Promise(needed)
                 return
         raise BudgetExceeded(
-            f"module {module_id!r} was not brought here: its data takes {needed} bytes, and of {free} free ones"
+            f"module {module_id!r} {refused}: its data takes {needed} bytes, and of {free} free ones"
             f" {reserve} are reserved and {others} promised",
             hint="free space on the disk of the data directory; modules are still sent home",
             budget=Budget.DISK.value,
@@ -84,7 +87,7 @@ class Disk:
                 promise.written = written
 
     def end(self, module_id: str) -> None:
-        """Forget what a hydration was promised: it is over."""
+        """Forget what was promised: all is written, or nothing more will be."""
         with self._lock:
             self._promises.pop(module_id, None)
 
@@ -92,3 +95,18 @@ class Disk:
         """Return bytes free and bytes reserved. Blocks."""
         usage = shutil.disk_usage(self._root)
         return usage.free, disk_reserve_of(self._reserve, usage.total)
+
+
+def allocated(path: Path) -> int:
+    """Return what a tree takes on the disk; what vanishes or can't be read meanwhile counts for nothing. Blocks."""
+    total = 0
+    waiting = [os.fspath(path)]
+    while waiting:
+        with suppress(OSError):
+            found = waiting.pop()
+            status = os.lstat(found)
+            total += status.st_blocks * 512
+            if stat.S_ISDIR(status.st_mode):
+                with os.scandir(found) as entries:
+                    waiting.extend(entry.path for entry in entries)
+    return total

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from backends import encode_module_id
 from hub.cli.doctor.finding import Finding, Item, note, ok, warn
 from hub.cli.terminal import size
+from hub.disk import allocated
 from hub.layout import Layout
 from hub.record import ModuleRecord
 
@@ -29,7 +28,7 @@ def check_local_data(layout: Layout, found: Sequence[Path], records: Sequence[Mo
     known = {encode_module_id(record.module_id) for record in records}
     # What a running hub has taken away since it was listed is gone for good reason.
     if strangers := [path for path in found if path.name not in known and os.path.lexists(path)]:
-        items = tuple(Item(path.name, str(path), _bytes(path)) for path in strangers)
+        items = tuple(Item(path.name, str(path), allocated(path)) for path in strangers)
         yield warn(
             "unknown data",
             f"{_total(items)} in {_count(items, 'directory', 'directories')} that the journal knows nothing of",
@@ -38,7 +37,7 @@ def check_local_data(layout: Layout, found: Sequence[Path], records: Sequence[Mo
         )
     left = [*_entries(layout.trash), *(path for path in _entries(layout.scratch) if _entries(path))]
     if left:
-        items = tuple(Item(path.name, str(path), _bytes(path)) for path in left)
+        items = tuple(Item(path.name, str(path), allocated(path)) for path in left)
         message = f"{_total(items)} in {_count(items, 'leftover', 'leftovers')} of deletions and transfers"
         yield note("trash", message, "the next start of the hub deletes them", items)
     else:
@@ -59,7 +58,7 @@ def _dirty(layout: Layout, records: Sequence[ModuleRecord]) -> Finding:
             Item(
                 record.module_id,
                 str(directory),
-                _bytes(directory),
+                allocated(directory),
                 state=record.state.value,
                 kind=record.kind,
                 since=since,
@@ -85,18 +84,3 @@ def _entries(path: Path) -> list[Path]:
         return sorted(path.iterdir())
     except OSError:
         return []
-
-
-def _bytes(path: Path) -> int:
-    """Return what a tree takes on the disk; what vanishes or can't be read meanwhile counts for nothing."""
-    total = 0
-    waiting = [os.fspath(path)]
-    while waiting:
-        with suppress(OSError):
-            found = waiting.pop()
-            status = os.lstat(found)
-            total += status.st_blocks * 512
-            if stat.S_ISDIR(status.st_mode):
-                with os.scandir(found) as entries:
-                    waiting.extend(entry.path for entry in entries)
-    return total

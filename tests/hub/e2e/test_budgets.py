@@ -291,6 +291,28 @@ def test_a_hydration_that_would_fill_the_disk_writes_nothing(
 
 
 @as_root
+def test_a_checkpoint_that_would_fill_the_disk_is_not_begun(
+    small_disk: Path, make_hub: MakeHub, tmp_path: Path
+) -> None:
+    """Its hook writes as much again as the data takes: it is not asked before there is room for that and the reserve."""
+    asked = tmp_path / "asked"
+    hook = ["sh", "-c", 'touch "$3"; cp -a "$1/." "$2/"', "sh", "{data_dir}", "{checkpoint_dir}", str(asked)]
+    hub = make_hub(data=small_disk.name, disk_reserve="8M", kinds=[tiny_kind(checkpoint=hook)])
+    data = hub.provision("m").data_dir
+    assert data is not None
+    (data / "large").write_bytes(os.urandom(12 * MIB))
+    filler = fill(small_disk, leave=16 * MIB)
+    assert refused(hub.checkpoint, "m") == "disk"
+    assert not asked.exists()
+    assert not data.with_name("checkpoint").exists()
+    filler.unlink()
+    hub.checkpoint("m")
+    # What it was promised is used, and not promised to it any more.
+    fill(small_disk, leave=24 * MIB)
+    hub.checkpoint("m")
+
+
+@as_root
 def test_hydrations_at_once_share_the_room(
     small_disk: Path, make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
