@@ -107,7 +107,7 @@ class LeaseWatch(Actor):
                 self._lapsed.pop(module_id, None)
             elif module_id in self._lost:
                 self._send_home(entry)
-            elif entry.claim is None:
+            elif entry.claim is None or (self._rests and entry.record.state is State.HIBERNATED):
                 continue
             elif not keeps_claim(entry.record):
                 self._leases.forget(entry)
@@ -133,6 +133,11 @@ class LeaseWatch(Actor):
         finally:
             self._running -= 1
             self._ended.set()
+
+    @property
+    def _rests(self) -> bool:
+        """Whether what sleeps is left to sleep: a hub that ends would make its leases long ones, and never give them back."""
+        return self._services.closing and self._services.config.on_exit != "deprovision"
 
     def _put_off(self, entry: Entry, error: str) -> None:
         """Try again later; where the lease runs out before that, see to what follows."""

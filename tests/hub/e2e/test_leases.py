@@ -209,3 +209,13 @@ def test_the_first_start_of_a_new_hub_makes_sure_of_the_lease(make_hub: MakeHub,
     assert get(again.wake("m"), "k") == "v"
     assert faults.calls["put"] - asked <= 2  # its own, and the one that every sleeper gets after a start
     assert faults.calls["put"] > asked
+
+
+def test_a_hub_that_ends_writes_no_long_lease_for_what_it_puts_to_sleep(make_hub: MakeHub, backend: Path) -> None:
+    """However long its end takes: nobody is there who would give the module back, and another hub may want it."""
+    slow = tiny_kind("slow", "--stubborn", stop_timeout=1.0)
+    hub = make_hub(kinds=[tiny_kind(), slow], lease=0.3)
+    hub.provision("m")
+    hub.provision("slow", kind="slow")
+    hub.close()
+    assert head(backend)["lease_ms"] == 300
