@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from backends.hydration.lease import lease_ms
 from hub.lifecycle import Pending, State
 from hub.record import ModuleRecord
 
@@ -162,7 +163,8 @@ def pause_before_take_over(policy: LeasePolicy, remaining_s: float, earlier_s: f
         Seconds until the next look; `None` = that hub lives, since its lease was renewed between the looks, or its lease
         is longer than one of a running module, for which nobody waits.
     """
-    if remaining_s > policy.lease_s or (earlier_s is not None and remaining_s >= earlier_s):
+    # As a head has it, which is not always this number of seconds.
+    if remaining_s > lease_ms(policy.lease_s) / 1000 or (earlier_s is not None and remaining_s >= earlier_s):
         return None
     return min(max(policy.lease_s / _LOOKS, _SHORTEST_PAUSE_S), remaining_s)
 

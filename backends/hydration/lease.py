@@ -72,4 +72,6 @@ class LeaseObserver:
             self._seen.move_to_end(key)
             while len(self._seen) > _KEPT:
                 self._seen.popitem(last=False)
-            return max(0.0, since + head.lease_ms / 1000 - now)
+            length_s = head.lease_ms / 1000
+            # Never more, not even by a rounding: whoever waits for leases as long as its own compares.
+            return min(length_s, max(0.0, since + length_s - now))

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from backends import Head, LeaseObserver
+from backends.hydration.lease import lease_ms
 from hub.leases import (
     LeasePolicy,
     Schedule,
@@ -218,3 +220,12 @@ def test_a_hub_that_lives_is_not_waited_for() -> None:
     policy = LeasePolicy(30.0, 3600.0)
     assert pause_before_take_over(policy, 30.0, 28.0) is None
     assert pause_before_take_over(policy, 3600.0, None) is None
+
+
+@given(SECONDS, TIMES)
+def test_a_lease_as_long_as_ones_own_is_waited_for(lease_s: float, at: float) -> None:
+    """To the last bit: hubs of one configuration have the same, and a machine that died may have been any of them."""
+    length = lease_ms(lease_s)
+    head = Head(1, "another", 1, "k", None, None, tombstone=False, etag="e", nonce="n", lease_ms=length)
+    remaining = LeaseObserver(lambda: at).remaining_s("m", head)
+    assert pause_before_take_over(LeasePolicy(lease_s, 3600.0), remaining, None) is not None
