@@ -156,8 +156,9 @@ class Journal:
             connection.execute("BEGIN IMMEDIATE")
             for write in writes:
                 _store(connection, write.rows)
-            connection.execute("COMMIT")
+            # First: where it can't be done, nothing is to have happened; and a hub may be killed between the two.
             self._drop_backups(writes)
+            connection.execute("COMMIT")
             if not self._reserved:
                 self._reserve()
         except Exception as error:  # noqa: BLE001 - this thread must not end: nobody would be answered any more

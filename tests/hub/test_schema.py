@@ -216,3 +216,18 @@ def test_without_room_for_the_copy_nothing_is_changed(path: Path, monkeypatch: p
     assert version(path) == 1
     assert backups(path) == []
     assert load(path) == (V1_HUB, V1_RECORDS)
+
+
+def test_nothing_is_forgotten_while_the_copy_can_not_be_deleted(path: Path) -> None:
+    """It would bring back what is obliterated. A write that failed has not happened, so the row is there after it."""
+    load(path)
+    backup_of(path, 1).unlink()
+    backup_of(path, 1).mkdir()
+    journal = Journal(path)
+    _, first, *_ = journal.open()
+    try:
+        with pytest.raises(JournalError):
+            asyncio.run(journal.write(ModuleRecord(first.module_id)))
+    finally:
+        journal.close()
+    assert load(path) == (V1_HUB, V1_RECORDS)
