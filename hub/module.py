@@ -43,6 +43,7 @@ from hub.orders import (
     Suspend,
 )
 from hub.places import Place
+from hub.policy import resolve
 from hub.resolution import resolve_modules
 from hub.services import Services
 
@@ -145,7 +146,9 @@ class Module(Actor):
         """Resolve what the behaviour before left undone, as at a start of the hub."""
         del error, interrupted
         entry = self._entry
-        await end_checkpoint(entry, "a defect of the module's actor", transfer=True)
+        # Nothing waits for a backend that may hang, but where the data that it reads is about to go.
+        discards = not resolve(entry.record).keep_data
+        await end_checkpoint(entry, "a defect of the module's actor", transfer=discards)
         if entry.operation is not None:
             entry.operation.end(Status.FAILED, "a defect interrupted it; see the log")
             entry.operation = None

@@ -35,6 +35,8 @@ from hub import (
 from hub.instance import procfs
 from hub.journal import Journal
 from hub.layout import Layout
+from hub.module import Module
+from hub.orders import KillHung
 from hub.record import ModuleRecord
 from tests.hub.blocking import Block
 from tests.hub.conftest import MakeHub, tiny_kind
@@ -333,6 +335,33 @@ def test_an_upload_that_hangs_holds_up_only_what_moves_data(
         asked.result(timeout=20)
     assert home.get(timeout=20).state is State.UNPROVISIONED
     assert get(hub.provision("m"), "k") == "v"
+
+
+def test_an_upload_that_hangs_does_not_hold_up_a_module_whose_actor_has_a_defect(
+    make_hub: MakeHub, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defect ends the checkpoint, and the module goes on at once."""
+    faults = faulty_backend(monkeypatch)
+    hub = make_hub(kinds=[tiny_kind(checkpoint=COPY)])
+    put(hub.provision("m"), "k", "v")
+    block = Block()
+    faults.on("put", block)
+    asked = pool.submit(hub.checkpoint, "m")
+    assert block.began.wait(10)
+
+    async def fail(_self: Module, _epoch: int, _misses: int) -> None:
+        raise RuntimeError("defect")
+
+    monkeypatch.setattr(Module, "_kill_hung", fail)
+    try:
+        hub.registry.tell(KillHung("m", epoch=1, misses=3))
+        assert hub.hibernate("m", timeout=10).state is State.HIBERNATED
+        assert not asked.done()
+    finally:
+        faults.clear()
+        block.go_on.set()
+    with pytest.raises(OperationCancelled, match="a defect of the module's actor"):
+        asked.result(timeout=20)
 
 
 def test_a_copy_that_was_on_its_way_when_its_module_went_to_sleep_is_deleted(
