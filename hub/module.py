@@ -27,6 +27,7 @@ from hub.messages import Checkpoint, Deprovision, Hibernate, Obliterate, Provisi
 from hub.operation import Operation, Phase, Status
 from hub.operations import Work
 from hub.operations.accounting import accounted
+from hub.operations.journalling import journalled
 from hub.operations.work import NO_PROCESS
 from hub.orders import (
     CheckpointTaken,
@@ -158,7 +159,8 @@ class Module(Actor):
         if entry.instance is not None:
             await entry.instance.kill()
             entry.instance = None
-        await resolve_modules(self._services, [entry.record])
+        resolving = functools.partial(resolve_modules, self._services, [entry.record])
+        await journalled(self._services, self._module_id, None, resolving)
         if entry.record.state is state:
             # Told all the same: what the watchdog had planned may have been what was interrupted.
             self._services.bus.publish(

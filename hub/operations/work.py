@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import anyio
 import msgspec
 
 from hub.directory import Entry
@@ -24,16 +24,10 @@ from hub.errors import (
 from hub.instance import Instance, InstanceSpec
 from hub.lifecycle import Outcome, Request, State, advance
 from hub.operation import Operation
+from hub.operations.journalling import journalled
 from hub.places import Place
 from hub.record import ModuleRecord
 from hub.services import Services
-
-_FIRST_JOURNAL_DELAY_S = 0.05
-_LAST_JOURNAL_DELAY_S = 1.0
-
-
-class EffectNotJournalled(Exception):
-    """An effect has happened that the journal does not know; the module has to be resolved anew."""
 
 
 class Work:
@@ -101,24 +95,9 @@ class Work:
         await self._commit_effect(reason, state=state, op_id="", **changes)
 
     async def _commit_effect(self, reason: str, **changes: object) -> None:
-        """Journal what has happened, whenever the disk takes it: until then nothing of it is told.
-
-        A disk may be full for an hour, through no fault of the module's: it is not parked, and its server serves on.
-        """
-        delay_s = _FIRST_JOURNAL_DELAY_S
-        while True:
-            try:
-                return await self._commit(reason, **changes)
-            except JournalError as error:
-                if self.services.closing:
-                    # No domain error: it can't be told. The next start resolves it, as after the hub's own death.
-                    raise EffectNotJournalled(str(error)) from error
-                if delay_s == _FIRST_JOURNAL_DELAY_S:
-                    self.services.bus.publish(
-                        "hub.journal_failed", self.module_id, self.operation.op_id, error=str(error)
-                    )
-            await anyio.sleep(delay_s)
-            delay_s = min(2 * delay_s, _LAST_JOURNAL_DELAY_S)
+        """Journal what has happened, whenever the disk takes it."""
+        write = functools.partial(self._commit, reason, **changes)
+        await journalled(self.services, self.module_id, self.operation.op_id, write)
 
     async def _commit(self, reason: str, **changes: object) -> None:
         before = self.record

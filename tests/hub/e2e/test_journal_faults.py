@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from backends import BackendUnavailable
-from hub import JournalError, ModuleNotFound, State
+from hub import JournalError, ModuleFault, ModuleNotFound, State
+from hub.instance import Instance
 from hub.journal import Journal
+from hub.operations import Work
 from hub.record import ModuleRecord
 from tests.hub.conftest import MakeHub
 from tests.hub.faulty import faulty_backend
@@ -102,6 +104,27 @@ def test_recoveries_that_are_not_begun_spend_no_budget(
     events.wait("module.transition", module_id="m", from_state="recovering", to_state="provisioned")
     assert not events.all("module.restart.exhausted")
     assert len(events.all("module.restart.scheduled", module_id="m")) == 6
+
+
+def test_a_defect_that_can_not_be_resolved_in_the_journal_parks_no_module(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer
+) -> None:
+    """It is resolved when the disk takes it: the actor has failed once, and not again because the disk was full."""
+    hub = make_hub()
+    put(hub.provision("m"), "k", "v")
+    hub.hibernate("m")
+
+    async def fail(_self: Work) -> Instance:
+        refuse(monkeypatch, lambda record: record.module_id == "m", times=6)
+        raise RuntimeError("defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "start_instance", fail)
+        with pytest.raises(ModuleFault):
+            hub.wake("m")
+    events.wait("module.resolved", module_id="m", to_state="hibernated")
+    assert not events.all("module.parked")
+    assert get(hub.wake("m"), "k") == "v"
 
 
 def test_the_end_of_a_hub_does_not_wait_for_the_disk(
