@@ -102,6 +102,8 @@ class LeaseWatch(Actor):
         schedule, availability = self._leases.schedule, self._services.transfers.availability
         while (module_id := schedule.take(self._leases.clock())) is not None:
             entry = self._services.directory.find(module_id)
+            if entry is not None and entry.claim is not None:
+                self._lost.discard(module_id)  # taken anew since, and to be renewed like any other
             if entry is None or not entry.tracked:
                 self._lost.discard(module_id)
                 self._lapsed.pop(module_id, None)
@@ -166,8 +168,8 @@ class LeaseWatch(Actor):
         """Have a module stopped whose lease is lost. Its commit is conditional and fails: its data stays here, dirty."""
         record = entry.record
         left = record.parked or record.pending is Pending.DEPROVISION or record.state is State.UNPROVISIONED
-        if not keeps_claim(record) or entry.claim is not None or (left and entry.instance is None):
-            # Taken anew, obliterated, or left to a person, or to the watchdog, which goes on trying to send it home.
+        if not keeps_claim(record) or (left and entry.instance is None):
+            # Obliterated, or left to a person, or to the watchdog, which goes on trying to send it home.
             self._lost.discard(record.module_id)
             return
         if entry.operation is None:

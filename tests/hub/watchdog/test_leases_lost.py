@@ -72,6 +72,25 @@ async def test_a_lost_lease_is_told_once_and_the_module_is_stopped(
 
 
 @virtual()
+async def test_a_module_that_is_taken_anew_as_soon_as_it_was_lost_is_renewed_again(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """Obliterated and provisioned before the watch looks again: what is known of the lost lease is of another one."""
+    entry = world.held("m")
+    world.holders["m"] = "another"
+    start()
+    await world.first_asked.wait()
+    await asyncio.sleep(0.1)
+    assert len(orders) == 1
+    world.enter(entry, state=State.UNPROVISIONED, dirty=False)
+    world.holders.clear()
+    world.held("m")
+    await asyncio.sleep(SLEEPERS_S)
+    assert len(world.asked) >= SLEEPERS_S / LEASE_S * 3
+    assert len(orders) == 1
+
+
+@virtual()
 async def test_a_sleeper_whose_lease_is_lost_does_not_look_well(world: World, orders: list[Any], start: Start) -> None:
     """It goes the same way: by a commit that fails into `crashed`, where everybody sees it."""
     world.held("m", State.HIBERNATED)
