@@ -123,21 +123,30 @@ def spread_first(policy: LeasePolicy, records: Iterable[ModuleRecord], now: floa
         came to rest last. A hub that ended wrote no long lease for what it put to sleep.
     """
     ranked = sorted(records, key=lambda record: (_rank(record.state), -record.since))
-    return _spread([record.module_id for record in ranked], now, policy.hibernated_lease_s / 6)
+    running = [record.module_id for record in ranked if not _rank(record.state)]
+    return spread_again(running, [record.module_id for record in ranked[len(running) :]], policy, now)
 
 
-def spread_again(module_ids: Sequence[str], policy: LeasePolicy, now: float) -> list[tuple[str, float]]:
+def spread_again(
+    running: Sequence[str], resting: Sequence[str], policy: LeasePolicy, now: float
+) -> list[tuple[str, float]]:
     """Spread the renewals that waited for the backend, now that it is back.
 
+    Those that run do not wait for how many they are, and neither do their next renewals for how many are at rest.
+
     Args:
-        module_ids: whose leases are due.
+        running: whose leases are due, of those with the short one.
+        resting: the same of the others.
         policy: how long leases are.
         now: the time.
 
     Returns:
-        Module ids with times.
+        Module ids with times, in order.
     """
-    return _spread(module_ids, now, policy.lease_s / 6)
+    planned = _spread(running, now, policy.lease_s / 6)
+    begin = planned[-1][1] + 1 / _FIRST_PER_S if planned else now
+    over_s = max(policy.hibernated_lease_s / 6 - (begin - now), policy.lease_s / 6)
+    return planned + _spread(resting, begin, over_s)
 
 
 def _rank(state: State) -> int:

@@ -181,10 +181,12 @@ class LeaseWatch(Actor):
         """Renew what waited for the backend, spread over a while; those that run go first."""
         find = self._services.directory.find
         waiting = [entry for entry in map(find, self._waiting) if entry is not None]
-        waiting.sort(key=lambda entry: (self._leases.policy.wanted_s(entry.record.state), entry.lease_until))
+        waiting.sort(key=lambda entry: entry.lease_until)
         self._waiting.clear()
-        module_ids = [entry.record.module_id for entry in waiting]
-        for module_id, at in spread_again(module_ids, self._leases.policy, self._leases.clock()):
+        policy = self._leases.policy
+        running = [e.record.module_id for e in waiting if policy.wanted_s(e.record.state) == policy.lease_s]
+        resting = [e.record.module_id for e in waiting if policy.wanted_s(e.record.state) != policy.lease_s]
+        for module_id, at in spread_again(running, resting, policy, self._leases.clock()):
             self._leases.schedule.plan(module_id, at)
 
     def _registry(self) -> Ref[Any]:
