@@ -6,9 +6,10 @@ Entries' `claim`, `lease_until` and `lease_s` are written here and nowhere else,
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 
 from backends import BackendsError, Head, HeadConflict
 from backends.cancellation import watching
@@ -25,6 +26,19 @@ from hub.transfers import Transfers
 from hub.workers import Workers
 
 SERVE = "serve"
+
+
+class _Renewal:
+    """A renewal under way.
+
+    Attributes:
+        until: until when the lease may be believed in at the most, whatever is answered.
+        ended: set when it has ended.
+    """
+
+    def __init__(self) -> None:
+        self.until = math.inf
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class LeaseKeeper:
@@ -69,7 +83,7 @@ class LeaseKeeper:
         self._transfers = transfers
         self._workers = workers
         self._bus = bus
-        self._in_flight: dict[str, set[asyncio.Future[None]]] = {}
+        self._in_flight: dict[str, set[_Renewal]] = {}
 
     def plan_all(self) -> None:
         """Plan the renewal of every lease that is not planned: at the start of the hub, little by little."""
@@ -172,7 +186,7 @@ class LeaseKeeper:
                 return asked_at, remote.renew(claim, lease_s=lease_s)
 
         request = self._workers.renew if operation is None else self._workers.request
-        with self._under_way(module_id):
+        with self._under_way(module_id) as renewal:
             try:
                 with self._transfers.availability.learning():
                     asked_at, head = await request(ask)
@@ -181,21 +195,21 @@ class LeaseKeeper:
                     self._lose(entry, error.current)
                 raise data_conflict(module_id, claim, error.current, self._layout.data(module_id)) from error
             if entry.claim == claim:
-                self._hold(entry, claim, asked_at, lease_s)
+                self._hold(entry, claim, asked_at, max(0.0, min(lease_s, renewal.until - asked_at)))
             elif entry.claim is None:
                 # It was given back while this was under way, which has taken it again.
                 with suppress(BackendsError):
                     await request(remote.release, head)
 
     @contextmanager
-    def _under_way(self, module_id: str) -> Generator[None]:
-        ended = asyncio.get_running_loop().create_future()
-        self._in_flight.setdefault(module_id, set()).add(ended)
+    def _under_way(self, module_id: str) -> Generator[_Renewal]:
+        renewal = _Renewal()
+        self._in_flight.setdefault(module_id, set()).add(renewal)
         try:
-            yield
+            yield renewal
         finally:
-            ended.set_result(None)
-            self._in_flight[module_id].discard(ended)
+            renewal.ended.set_result(None)
+            self._in_flight[module_id].discard(renewal)
             if not self._in_flight[module_id]:
                 del self._in_flight[module_id]
 
@@ -212,7 +226,30 @@ class LeaseKeeper:
         """Hold a module no longer, and wait for what of it is under way: afterwards nothing takes its lease again."""
         self.forget(entry)
         if under_way := self._in_flight.get(entry.record.module_id):
-            await asyncio.wait(under_way)
+            await asyncio.wait([renewal.ended for renewal in under_way])
+
+    @asynccontextmanager
+    async def giving_back(self, entry: Entry) -> AsyncGenerator[None]:
+        """Hold a module no longer when the block ends, which gives its lease back; until then it is renewed.
+
+        Where the block fails, the lease may be given back all the same, by a write of which the answer was lost. Then
+        nothing is believed of it, not even what a renewal under way will say, until it was renewed.
+        """
+        module_id, claim, before = entry.record.module_id, entry.record.base, entry.lease_until
+        try:
+            yield
+        except BaseException:
+            if entry.claim is not None:
+                entry.lease_until = 0.0
+                self.schedule.plan(module_id, self.clock())
+            for renewal in self._in_flight.get(module_id, ()):
+                renewal.until = 0.0
+            raise
+        renewed = entry.lease_until != before
+        await self.let_go(entry)
+        if renewed and claim is not None:
+            # By a renewal that came before it was given back, or after: while garbage was deleted.
+            await self._transfers.release(module_id, claim)
 
     def _hold(self, entry: Entry, claim: str, asked_at: float, lease_s: float) -> None:
         entry.claim, entry.lease_until, entry.lease_s = claim, asked_at + lease_s, lease_s

@@ -55,16 +55,17 @@ async def send_home(work: Work) -> None:
         work.check_wanted(Request.OBLITERATE)
         work.operation.step = "dehydrating"
         try:
-            base = await services.transfers.send(
-                work.operation, record.base, keep_previous=record.suspect, release=True
-            )
+            async with services.leases.giving_back(work.entry):
+                base = await services.transfers.send(
+                    work.operation, record.base, keep_previous=record.suspect, release=True
+                )
         except DataConflict:
             services.leases.forget(work.entry)
             # One way out of a conflict is that a person takes the data here away: then this side is decided.
             if await services.workers.run(os.path.lexists, services.layout.data(work.module_id)):
                 raise
             base = None
-        await services.leases.let_go(work.entry)
+            await services.leases.let_go(work.entry)
         await work.note("committed", dirty=False, base=base, suspect=False)
     await work.discard()
 

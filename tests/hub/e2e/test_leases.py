@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from backends import Head, RemoteModule
+from backends import BackendUnavailable, Head, RemoteModule
 from backends.file import FileStore
-from hub import LeaseHeld, ProvisionFailed
+from hub import BackendError, LeaseHeld, ProvisionFailed
 from tests.hub.conftest import MakeHub, tiny_kind
 from tests.hub.faulty import Faults, faulty_backend
 from tests.hub.marked import processes_of
@@ -78,6 +78,34 @@ def test_a_provision_that_fails_gives_the_lease_back(make_hub: MakeHub, backend:
             broken.provision(module_id)
     assert not (backend / "new").exists()
     assert get(two.provision("m"), "k") == "v"
+
+
+def test_a_deprovision_whose_commit_may_have_given_the_lease_back_trusts_it_no_more(
+    make_hub: MakeHub, backend: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit happened, its answer was lost: any hub may take the module, so no process starts before a renewal."""
+    one, two = (make_hub(data=name, lease=20.0, retry_delay=HOURS) for name in ("one", "two"))
+    put(one.provision("m"), "k", "v")
+    write, committed = FileStore.put, threading.Event()
+
+    def lose_the_answer(self: FileStore, key: str, data: Any, **options: Any) -> str:
+        etag = "" if committed.is_set() else write(self, key, data, **options)
+        if key == "m/head" and b'"lease_ms":0' in bytes(data):
+            committed.set()
+        if committed.is_set():
+            raise BackendUnavailable("the answer was lost")
+        return etag
+
+    monkeypatch.setattr(FileStore, "put", lose_the_answer)
+    with pytest.raises(BackendError):
+        one.deprovision("m")
+    monkeypatch.undo()
+    assert head(backend)["lease_ms"] == 0
+    info = one.provision("m")
+    assert head(backend)["lease_ms"] > 0
+    with pytest.raises(LeaseHeld):
+        two.provision("m")
+    assert get(info, "k") == "v"
 
 
 @pytest.mark.parametrize("clock_offset_s", [0.0, -5 * HOURS, 5 * HOURS])

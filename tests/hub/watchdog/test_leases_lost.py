@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from backends import BackendDenied
 from hub.lifecycle import Pending, Request, State
 from hub.operation import Operation
@@ -140,6 +142,41 @@ async def test_who_lets_go_waits_for_a_renewal_under_way_which_gives_back_what_i
     assert entry.claim is None
     await asyncio.sleep(SLEEPERS_S)
     assert len(world.asked) == 1
+
+
+@virtual()
+async def test_a_lease_that_was_taken_again_after_the_commit_that_gave_it_back_is_given_back_once_more(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """The commit comes before the deletion of garbage, which may take longer than a renewal is away."""
+    entry, other = world.held("m"), world.held("other")
+    start()
+    async with world.leases.giving_back(entry):
+        await asyncio.sleep(LEASE_S / 2)
+    async with world.leases.giving_back(other):
+        pass
+    assert world.times("m") != []
+    assert world.given_back == ["m"]  # of the other one nothing was renewed meanwhile
+    assert (entry.claim, other.claim) == (None, None)
+
+
+@virtual()
+async def test_a_lease_that_may_have_been_given_back_is_believed_only_when_it_was_renewed(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """The answer to the commit was lost. What a renewal says that was under way may be of before it."""
+    entry = world.held("m")
+    world.takes_s = 5.0
+    start()
+    with pytest.raises(OSError, match="lost"):
+        async with world.leases.giving_back(entry):
+            await world.first_asked.wait()
+            raise OSError("the answer was lost")
+    assert not world.leases.runs(entry)
+    await asyncio.sleep(5.5)
+    assert not world.leases.runs(entry)
+    await asyncio.sleep(6.0)
+    assert world.leases.runs(entry)
 
 
 @virtual()

@@ -65,7 +65,7 @@ class World:
         layout = Layout(Path("/nowhere"))
         self.directory = Directory(layout, self.loop.time)
         self.availability = Availability(BreakerPolicy(3, 3600.0, 3600.0), bus, self.loop.time)
-        transfers = cast("Transfers", SimpleNamespace(availability=self.availability, remote=self._remote))
+        transfers = cast("Transfers", SimpleNamespace(availability=self.availability, remote=self._remote, release=self._release))
         workers = cast("Workers", SimpleNamespace(renew=self._on_thread, request=self._on_thread))
         self.leases = LeaseKeeper(
             config,
@@ -107,6 +107,10 @@ class World:
             return True
 
         return SimpleNamespace(renew=renew, release=release, module_id=module_id)
+
+    async def _release(self, module_id: str, claim: str) -> None:
+        assert claim == f"me/{module_id}"
+        self.given_back.append(module_id)
 
     async def _on_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         self.running["all"] += 1
