@@ -31,12 +31,17 @@ SERVE = "serve"
 class _Renewal:
     """A renewal under way.
 
+    Args:
+        asked_until: until when the lease is to run at the least, once it is answered.
+
     Attributes:
+        asked_until: as given.
         until: until when the lease may be believed in at the most, whatever is answered.
         ended: set when it has ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked_until: float) -> None:
+        self.asked_until = asked_until
         self.until = math.inf
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -186,7 +191,7 @@ class LeaseKeeper:
                 return asked_at, remote.renew(claim, lease_s=lease_s)
 
         request = self._workers.renew if operation is None else self._workers.request
-        with self._under_way(module_id) as renewal:
+        with self._under_way(module_id, self.clock() + lease_s) as renewal:
             try:
                 with self._transfers.availability.learning():
                     asked_at, head = await request(ask)
@@ -202,9 +207,14 @@ class LeaseKeeper:
                     await request(remote.release, head)
 
     @contextmanager
-    def _under_way(self, module_id: str) -> Generator[_Renewal]:
-        renewal = _Renewal()
-        self._in_flight.setdefault(module_id, set()).add(renewal)
+    def _under_way(self, module_id: str, asked_until: float) -> Generator[_Renewal]:
+        renewal = _Renewal(asked_until)
+        beside = self._in_flight.setdefault(module_id, set())
+        for other in beside:
+            # Which of the two the backend takes last nobody knows: that may be the one that makes the lease shorter.
+            other.until = min(other.until, asked_until)
+            renewal.until = min(renewal.until, other.asked_until)
+        beside.add(renewal)
         try:
             yield renewal
         finally:

@@ -81,3 +81,39 @@ async def test_a_start_while_the_backend_is_away_is_refused_if_so_configured(
         await world.leases.ensure(operation, entry)
     assert refused.value.retry_after_s is not None
     assert len(world.asked) == asked
+
+
+@virtual()
+async def test_of_two_renewals_at_one_time_the_shorter_lease_is_believed(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """Which of them the backend took last is not known, and their answers may come in the other order."""
+    entry = world.module("m", State.HIBERNATED)
+    entry.claim = "me/m"
+    world.takes_s = 5.0
+    async with asyncio.TaskGroup() as group:
+        group.create_task(world.leases.renew(entry))
+        await asyncio.sleep(1.0)
+        world.enter(entry, state=State.WAKING)
+        world.takes_s = 0.01
+        await world.leases.ensure(Operation("op", "m", Request.WAKE, world.loop.time), entry)
+        asked_at = world.asked[-1][0]
+        assert entry.lease_until == asked_at + LEASE_S
+    assert entry.lease_until <= asked_at + LEASE_S
+
+
+@virtual()
+async def test_of_two_renewals_at_one_time_the_later_one_believes_in_no_more_either(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """The first may be the one that the backend takes last."""
+    entry = world.module("m", State.WAKING)
+    entry.claim = "me/m"
+    world.takes_s = 5.0
+    async with asyncio.TaskGroup() as group:
+        group.create_task(world.leases.renew(entry))
+        await asyncio.sleep(1.0)
+        asked_at = world.asked[-1][0]
+        world.enter(entry, state=State.HIBERNATED)
+        await world.leases.renew(entry)
+    assert entry.lease_until <= asked_at + LEASE_S + 1.0

@@ -168,10 +168,14 @@ async def test_a_lease_that_may_have_been_given_back_is_believed_only_when_it_wa
     entry = world.held("m")
     world.takes_s = 5.0
     start()
-    with pytest.raises(OSError, match="lost"):
+
+    async def give_back() -> None:
         async with world.leases.giving_back(entry):
             await world.first_asked.wait()
             raise OSError("the answer was lost")
+
+    with pytest.raises(OSError, match="lost"):
+        await give_back()
     assert not world.leases.runs(entry)
     await asyncio.sleep(5.5)
     assert not world.leases.runs(entry)
