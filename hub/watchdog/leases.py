@@ -88,6 +88,8 @@ class LeaseWatch(Actor):
         async with anyio.create_task_group() as group:
             self._scope = group.cancel_scope
             while True:
+                if self._waiting and self._services.transfers.availability.available:
+                    self._resume()  # with many modules this look has no end, in which the message would be taken
                 while self._running < RENEWERS and (entry := self._next()) is not None:
                     self._running += 1
                     group.start_soon(self._renew, entry)

@@ -43,6 +43,28 @@ async def test_nothing_is_asked_during_an_outage_and_all_that_waited_comes_after
 
 
 @virtual()
+async def test_sleepers_are_renewed_after_an_outage_also_where_there_is_always_a_renewal_under_way(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """A hub with so many modules is in one look for good: that the backend is back reaches it all the same."""
+    sleeper = world.held("s", State.HIBERNATED)
+    world.go_down()
+    world.notice()
+    watch = start()
+    await asyncio.sleep(SLEEPERS_S / 2)
+    world.takes_s = 0.4
+    for number in range(1000):
+        world.held(f"m{number}")
+    await asyncio.sleep(LEASE_S)
+    world.come_back()
+    watch.tell(Resume())
+    await asyncio.sleep(SLEEPERS_S / 4)
+    assert world.leases.runs(sleeper)
+    assert len(world.times("s")) == 1
+    assert world.most > 4
+
+
+@virtual()
 async def test_a_lost_lease_is_told_once_and_the_module_is_stopped(
     world: World, orders: list[Any], start: Start
 ) -> None:
