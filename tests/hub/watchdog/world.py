@@ -65,7 +65,9 @@ class World:
         layout = Layout(Path("/nowhere"))
         self.directory = Directory(layout, self.loop.time)
         self.availability = Availability(BreakerPolicy(3, 3600.0, 3600.0), bus, self.loop.time)
-        transfers = cast("Transfers", SimpleNamespace(availability=self.availability, remote=self._remote, release=self._release))
+        transfers = cast(
+            "Transfers", SimpleNamespace(availability=self.availability, remote=self._remote, release=self._release)
+        )
         workers = cast("Workers", SimpleNamespace(renew=self._on_thread, request=self._on_thread))
         self.leases = LeaseKeeper(
             config,
