@@ -108,6 +108,8 @@ def _allowed(field: dataclasses.Field[Any]) -> str:
     minimum, choices = field.metadata.get("minimum"), field.metadata.get("choices")
     if choices:
         return ", ".join(code(choice) for choice in choices)
+    if (maximum := field.metadata.get("maximum")) is not None:
+        return f"{minimum:g} to {maximum:.0f}"
     return f"{minimum:g} or more" if minimum is not None else ""
 
 

@@ -43,8 +43,19 @@ def check_module_id(module_id: object) -> str:
     return module_id
 
 
-def _option(default: Any, meaning: str, *, minimum: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "minimum": minimum, "choices": choices})
+_YEAR_S = 366 * 24 * 3600.0  # the longest lease that a head may have
+
+
+def _option(
+    default: Any,
+    meaning: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"meaning": meaning, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 def _size(default: int | None, meaning: str) -> Any:
@@ -104,9 +115,13 @@ class HubConfig:
         30.0,
         "Seconds for which no other hub can take a module that runs here; renewed three times as often.",
         minimum=0.1,
+        maximum=_YEAR_S,
     )
     hibernated_lease: float = _option(
-        3600.0, "The same of a module whose data is kept here while it does not run, seconds.", minimum=0.1
+        3600.0,
+        "The same of a module whose data is kept here while it does not run, seconds.",
+        minimum=0.1,
+        maximum=_YEAR_S,
     )
     lease_lapse: str = _option(
         "serve",
@@ -230,6 +245,9 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
     minimum, choices = spec.metadata["minimum"], spec.metadata["choices"]
     if minimum is not None and value is not None and not minimum <= value < float("inf"):
         raise InvalidConfig(f"{key} = {value!r} can't be used", hint=f"allowed: {minimum} or more")
+    maximum = spec.metadata.get("maximum")
+    if maximum is not None and value > maximum:
+        raise InvalidConfig(f"{key} = {value!r} can't be used", hint=f"allowed: {minimum:g} to {maximum:.0f}")
     if choices and value not in choices:
         raise InvalidConfig(f"{key} = {value!r} can't be used", hint=f"allowed: {', '.join(choices)}")
     return value

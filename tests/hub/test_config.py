@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from backends.hydration.head import LEASE_LIMIT_MS
+from backends.hydration.lease import lease_ms
 from hub.config import HubConfig, HubOptions, check_module_id, configure
 from hub.config_sources import load
 from hub.errors import InvalidConfig, InvalidModuleId
@@ -169,6 +171,8 @@ def test_a_value_that_cannot_be_used_is_refused_by_its_keys_name(name: str, bad:
         ("idle_timeout", -1, "0 or more"),
         ("live_interval", 0, "0.01 or more"),
         ("max_starts", 0, "1 or more"),
+        ("lease", 367 * 24 * 3600.0, "0.1 to 31622400"),
+        ("hibernated_lease", 367 * 24 * 3600.0, "0.1 to 31622400"),
         ("log_max_bytes", 100, "1024 or more"),
         ("on_exit", "explode", "hibernate, deprovision, leave"),
         ("default_kind", "mysql", ", ".join(sorted(SHIPPED))),
@@ -219,6 +223,12 @@ def test_checking_a_configuration_touches_nothing(tmp_path: Path) -> None:
     """Neither the data directory nor the backend's folder is made by configuring."""
     configure(data_dir=tmp_path / "data", backend=f"file://{tmp_path}/backend")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_lease_is_what_a_head_may_have() -> None:
+    """More would be refused only when a module is taken."""
+    longest = configure(**REQUIRED, lease=LEASE_LIMIT_MS / 1000).lease
+    assert lease_ms(longest) == LEASE_LIMIT_MS
 
 
 @pytest.mark.parametrize("source", ["parameter", "file", "environment", "kind"])
