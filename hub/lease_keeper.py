@@ -89,6 +89,8 @@ class LeaseKeeper:
         self._workers = workers
         self._bus = bus
         self._in_flight: dict[str, set[_Renewal]] = {}
+        # What is being given back, and in what state of the head a renewal found that it was gone.
+        self._giving_back: dict[str, tuple[Head | None] | None] = {}
 
     def plan_all(self) -> None:
         """Plan the renewal of every lease that is not planned: at the start of the hub, little by little."""
@@ -246,15 +248,20 @@ class LeaseKeeper:
         nothing is believed of it, not even what a renewal under way will say, until it was renewed.
         """
         module_id, claim, before = entry.record.module_id, entry.record.base, entry.lease_until
+        self._giving_back[module_id] = None
         try:
             yield
         except BaseException:
+            if (lost := self._giving_back[module_id]) is not None:
+                self._tell_lost(module_id, *lost)
             if entry.claim is not None:
                 entry.lease_until = 0.0
                 self.schedule.plan(module_id, self.clock())
             for renewal in self._in_flight.get(module_id, ()):
                 renewal.until = 0.0
             raise
+        finally:
+            del self._giving_back[module_id]
         renewed = entry.lease_until != before
         await self.let_go(entry)
         if renewed and claim is not None:
@@ -268,5 +275,12 @@ class LeaseKeeper:
 
     def _lose(self, entry: Entry, found: Head | None) -> None:
         self.forget(entry)
+        module_id = entry.record.module_id
+        if module_id in self._giving_back:
+            self._giving_back[module_id] = (found,)  # another hub may have what was just given back, and rightly so
+        else:
+            self._tell_lost(module_id, found)
+
+    def _tell_lost(self, module_id: str, found: Head | None) -> None:
         holder = None if found is None or found.tombstone else found.owner
-        self._bus.publish("module.lease_lost", entry.record.module_id, holder=holder)
+        self._bus.publish("module.lease_lost", module_id, holder=holder)

@@ -183,6 +183,30 @@ async def test_a_lease_that_was_taken_again_after_the_commit_that_gave_it_back_i
 
 
 @virtual()
+async def test_what_another_hub_has_after_it_was_given_back_is_not_told_as_lost(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """The commit comes before the deletion of garbage. Where there was none, it was lost, and is told."""
+    given, lost = world.held("given"), world.held("lost")
+    world.holders |= {"given": "another", "lost": "another"}
+    for entry in (given, lost):
+        entry.operation = Operation("op", entry.record.module_id, Request.DEPROVISION, world.loop.time)
+    start()
+
+    async def fail() -> None:
+        async with world.leases.giving_back(lost):
+            await asyncio.sleep(LEASE_S / 2)
+            raise OSError("not committed")
+
+    async with world.leases.giving_back(given):
+        with pytest.raises(OSError, match="not committed"):
+            await fail()
+        assert world.times("given") != []
+    assert [event.module_id for event in world.told("module.lease_lost")] == ["lost"]
+    assert given.claim is None
+
+
+@virtual()
 async def test_a_lease_that_may_have_been_given_back_is_believed_only_when_it_was_renewed(
     world: World, orders: list[Any], start: Start
 ) -> None:
