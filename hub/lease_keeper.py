@@ -64,6 +64,8 @@ class LeaseKeeper:
         schedule: which is renewed when.
         clock: as given.
         chance: as given.
+        lost: modules that were lost, for the watch to have stopped, whoever found it out: an order may meet a module in
+            the midst of something, and become stale.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LeaseKeeper:
     ) -> None:
         self.policy = LeasePolicy(config.lease, config.hibernated_lease)
         self.schedule = Schedule()
+        self.lost: set[str] = set()
         self.clock = clock
         self.chance = chance
         self._lapse = config.lease_lapse
@@ -274,8 +277,11 @@ class LeaseKeeper:
         self.schedule.plan(entry.record.module_id, renewal_due(asked_at, lease_s, wanted_s, self.chance))
 
     def _lose(self, entry: Entry, found: Head | None) -> None:
+        module_id, claim = entry.record.module_id, entry.claim
         self.forget(entry)
-        module_id = entry.record.module_id
+        if entry.record.base == claim:
+            self.lost.add(module_id)
+            self.schedule.plan(module_id, self.clock())
         if module_id in self._giving_back:
             self._giving_back[module_id] = (found,)  # another hub may have what was just given back, and rightly so
         else:

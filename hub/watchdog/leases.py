@@ -55,8 +55,6 @@ class LeaseWatch(Actor):
         self._ended = anyio.Event()
         # Due while the backend was unavailable, which is not asked then.
         self._waiting: dict[str, None] = {}
-        # Lost, and told to stop: an order may meet a module in the midst of something, and become stale.
-        self._lost: set[str] = set()
         # Whose lease ran out unrenewed, and which lease that was: told once.
         self._lapsed: dict[str, float] = {}
 
@@ -105,11 +103,11 @@ class LeaseWatch(Actor):
         while (module_id := schedule.take(self._leases.clock())) is not None:
             entry = self._services.directory.find(module_id)
             if entry is not None and entry.claim is not None:
-                self._lost.discard(module_id)  # taken anew since, and to be renewed like any other
+                self._leases.lost.discard(module_id)  # taken anew since, and to be renewed like any other
             if entry is None or not entry.tracked:
-                self._lost.discard(module_id)
+                self._leases.lost.discard(module_id)
                 self._lapsed.pop(module_id, None)
-            elif module_id in self._lost:
+            elif module_id in self._leases.lost:
                 self._send_home(entry)
             elif entry.claim is None or (self._rests and entry.record.state is State.HIBERNATED):
                 continue
@@ -127,8 +125,7 @@ class LeaseWatch(Actor):
             await self._leases.renew(entry)
         except DataConflict:
             # Unless it was taken anew meanwhile.
-            if entry.claim is None and entry.record.base == claim:
-                self._lost.add(module_id)
+            if module_id in self._leases.lost:
                 self._send_home(entry)
         except BackendsError as error:
             if entry.claim == claim:
@@ -172,7 +169,7 @@ class LeaseWatch(Actor):
         left = record.parked or record.pending is Pending.DEPROVISION or record.state is State.UNPROVISIONED
         if not keeps_claim(record) or (left and entry.instance is None):
             # Obliterated, or left to a person, or to the watchdog, which goes on trying to send it home.
-            self._lost.discard(record.module_id)
+            self._leases.lost.discard(record.module_id)
             return
         if entry.operation is None:
             decided = Decided(entry.epoch, None)

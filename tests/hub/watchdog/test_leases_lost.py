@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backends import BackendDenied
+from hub.errors import DataConflict
 from hub.lifecycle import Pending, Request, State
 from hub.operation import Operation
 from hub.orders import LEASE_LOST, SendHome, Suspend
@@ -121,6 +122,22 @@ async def test_a_sleeper_whose_lease_is_lost_does_not_look_well(world: World, or
     world.holders["m"] = "another"
     start()
     await asyncio.sleep(SLEEPERS_S)
+    assert isinstance(orders[0], SendHome)
+
+
+@virtual()
+async def test_a_sleeper_whose_wake_finds_its_lease_lost_does_not_look_well_either(
+    world: World, orders: list[Any], start: Start
+) -> None:
+    """The wake fails into `hibernated`; nothing is renewed any more that could tell it another time."""
+    entry = world.held("m", State.HIBERNATED)
+    start()
+    await asyncio.sleep(2.0)
+    world.holders["m"] = "another"
+    entry.lease_until = 0.0
+    with pytest.raises(DataConflict):
+        await world.leases.ensure(Operation("op", "m", Request.WAKE, world.loop.time), entry)
+    await asyncio.sleep(2.0)
     assert isinstance(orders[0], SendHome)
 
 
