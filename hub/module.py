@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -23,7 +22,7 @@ from hub.errors import (
 )
 from hub.instance import Instance
 from hub.lifecycle import Alongside, Begin, Nothing, Outcome, Pending, Refuse, Request, State, decide
-from hub.messages import Checkpoint, Deprovision, Hibernate, Obliterate, Provision, Wake, new_op_id
+from hub.messages import Deprovision, Obliterate, Provision, Wake, new_op_id
 from hub.operation import Operation, Phase, Status
 from hub.operations import Work
 from hub.operations.accounting import accounted
@@ -45,26 +44,9 @@ from hub.orders import (
 )
 from hub.places import Place
 from hub.policy import resolve
+from hub.requests import DATA_STAYS, REQUESTS, Effect, effect_of
 from hub.resolution import resolve_modules
 from hub.services import Services
-
-_Effect = Callable[[Work], Awaitable[Any]]
-
-REQUESTS: dict[type, Request] = {
-    Provision: Request.PROVISION,
-    Hibernate: Request.HIBERNATE,
-    Wake: Request.WAKE,
-    Deprovision: Request.DEPROVISION,
-    Obliterate: Request.OBLITERATE,
-    Checkpoint: Request.CHECKPOINT,
-    Recover: Request.RECOVER,
-    SendHome: Request.DEPROVISION,
-    FinishObliteration: Request.OBLITERATE,
-    Suspend: Request.HIBERNATE,
-}
-
-# Entered by operations that only start or stop the process, on the data as it lies here.
-_DATA_STAYS = frozenset({State.HIBERNATING, State.WAKING, State.RECOVERING})
 
 # What ends a transfer by waiting: a person's word, not the watchdog's, which may be stale by its turn.
 _ENDS = Deprovision | Obliterate
@@ -183,9 +165,9 @@ class Module(Actor):
             return self.forward(CheckpointActor.begin(self, self._services, entry))
         assert isinstance(verdict, Begin), f"{verdict} while the mailbox is served"
         # Where no data moves, nothing waits for the threads of a transfer, which may wait for a backend that hangs.
-        stays = verdict.target in _DATA_STAYS and not (isinstance(message, Recover) and message.spent)
+        stays = verdict.target in DATA_STAYS and not (isinstance(message, Recover) and message.spent)
         operate = functools.partial(
-            self._operate, request, message.op_id, self._effect(verdict.target, message), waits_for_transfer=not stays
+            self._operate, request, message.op_id, effect_of(message, verdict.target), waits_for_transfer=not stays
         )
         if isinstance(message, Provision | Wake) and not occupies(record, running=entry.instance is not None):
             await self._services.disk.look()
@@ -198,33 +180,11 @@ class Module(Actor):
         # A deprovision that had to finish an obliteration is answered as what was asked for.
         return result if request is Request.OBLITERATE else self._services.directory.describe(entry)
 
-    def _effect(self, target: State, message: Any) -> _Effect:
-        """Choose the operation that holds the module in the state that the lifecycle gave."""
-        match target:
-            case State.PROVISIONING:
-                kind = message.kind
-                return lambda work: operations.provision(work, kind)
-            case State.HIBERNATING:
-                if isinstance(message, Suspend):
-                    return lambda work: operations.hibernate(work, force=True, reason=message.reason)
-                return operations.hibernate
-            case State.WAKING:
-                return operations.wake
-            case State.RECOVERING:
-                return operations.give_up if isinstance(message, Recover) and message.spent else operations.recover
-            case State.DEPROVISIONING:
-                reason = message.reason if isinstance(message, SendHome) else "deprovision"
-                return lambda work: operations.deprovision(work, reason)
-            case State.OBLITERATING:
-                return operations.obliterate
-            case _:
-                raise AssertionError(f"no operation holds {target}")
-
     async def _operate(
         self,
         request: Request,
         op_id: str,
-        effect: _Effect,
+        effect: Effect,
         *,
         place: Place | None = None,
         waits_for_transfer: bool = True,
@@ -319,7 +279,7 @@ class Module(Actor):
             if isinstance(decide(entry.record.condition, Request.DEPROVISION), Begin):
                 await self._operate(Request.DEPROVISION, new_op_id(), lambda w: operations.deprovision(w, "hub_ends"))
         elif entry.record.state is State.PROVISIONED and self._services.config.on_exit != "leave":
-            effect: _Effect = lambda w: operations.hibernate(w, force=True, reason="hub_ends")  # noqa: E731 - beside its twin above
+            effect: Effect = lambda w: operations.hibernate(w, force=True, reason="hub_ends")  # noqa: E731 - beside its twin above
             await self._operate(Request.HIBERNATE, new_op_id(), effect)
 
     def _work_outside_operation(self, request: Request) -> Work:

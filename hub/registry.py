@@ -25,8 +25,9 @@ from hub.messages import (
     Subscribe,
     Touch,
 )
-from hub.module import REQUESTS, Module
+from hub.module import Module
 from hub.orders import BeginClosing, ChildExited, KillHung, Release, Relist, Supervise, cell_name
+from hub.requests import REQUESTS
 from hub.services import Services
 
 
