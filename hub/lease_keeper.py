@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext, suppres
 
 from backends import BackendsError, Head, HeadConflict
 from backends.cancellation import watching
+from backends.errors import backend_errors
 from backends.hydration.lease import boottime
 from hub.backend_errors import data_conflict, translated
 from hub.config import HubConfig
@@ -191,7 +192,7 @@ class LeaseKeeper:
 
         def ask() -> tuple[float, Head]:
             # The token of the operation, where there is one: what waits for the module ends its repetitions.
-            with watching(token) if token is not None else nullcontext():
+            with watching(token) if token is not None else nullcontext(), backend_errors("renewing a lease"):
                 asked_at = self.clock()
                 return asked_at, remote.renew(claim, lease_s=lease_s)
 
