@@ -82,8 +82,11 @@ def growth(samples: list[Sample]) -> tuple[str, list[str]]:
 class Soak:
     """The supervisor: starts hosts, and does to them, their children and the backend what happens at night."""
 
-    def __init__(self, root: Path, seconds: float, seed: int, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, root: Path, seconds: float, seed: int, options: tuple[str, ...] = (), *, first: bool = False
+    ) -> None:
         self.root = root
+        self.first = first
         self.options = options
         self.chance = random.Random(seed)
         self.started = time.monotonic()
@@ -127,6 +130,9 @@ class Soak:
     def live(self, until: float) -> bool:
         """Let the host work for a while, its children and its backend in trouble now and then. Tells whether it lives."""
         while (now := time.monotonic()) < until:
+            if self.first and self.has_lost():
+                self.kills_until = self.until = now
+                return False
             if self.host.poll() is not None:
                 self.lose(f"the host ended with {self.host.returncode}: {(self.root / 'host.log').read_text()[-2000:]}")
                 self.start()
@@ -230,6 +236,10 @@ class Soak:
             if left:
                 self.lose(f"{what}: {left}")
 
+    def has_lost(self) -> bool:
+        self.book.catch_up()
+        return bool(self.book.lost or self.lost)
+
     def lose(self, text: str) -> None:
         self.lost.append(text)
         print(f"LOST {text}", flush=True)
@@ -270,6 +280,7 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=None, help="of the supervisor's choices; by default another each time"
     )
+    parser.add_argument("--first", action="store_true", help="stop at the first loss")
     parser.add_argument("--keep", action="store_true", help="keep the directory, to look into it")
     parser.add_argument("--sabotage", choices=sorted(SABOTAGES), help="break the product, to see that it is noticed")
     given = parser.parse_args()
@@ -277,7 +288,7 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="modhub-soak-"))
     print(f"seed {seed}, {given.minutes:g} minutes, in {root}", flush=True)
     options = (f"sabotage={given.sabotage}",) if given.sabotage else ()
-    soak = Soak(root, given.minutes * 60, seed, options)
+    soak = Soak(root, given.minutes * 60, seed, options, first=given.first)
     try:
         soak.run()
         return soak.conclude()

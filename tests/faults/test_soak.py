@@ -28,7 +28,7 @@ def test_a_hub_under_random_load_and_faults_loses_nothing() -> None:
 @pytest.mark.long
 def test_a_soak_sees_a_loss() -> None:
     """With a product that sends no data home, values are missed, and the soak fails."""
-    done = soak("--minutes", "0.1", "--sabotage", "never sent")
+    done = soak("--minutes", "3", "--first", "--sabotage", "never sent")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "holds None, and may hold" in done.stdout
 
