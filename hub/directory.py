@@ -33,7 +33,6 @@ class Entry:
         probes: connections to it that are the hub's own.
         claim: the claim by which this hub holds the module in the backend and goes on holding it; `None` = it does not.
         lease_until: until when nobody else can take it, seconds of CLOCK_BOOTTIME; 0.0 = not known.
-        lease_s: how long its lease was made when it was last written, seconds.
         checkpoint: its checkpoints, while there are any.
         checkpointed_at: as the record's, where it was found out by this hub; also where the journal did not take it.
     """
@@ -47,7 +46,6 @@ class Entry:
     probes: int = 0
     claim: str | None = None
     lease_until: float = 0.0
-    lease_s: float = 0.0
     checkpoint: CheckpointRun | None = None
     checkpointed_at: float | None = None
 

@@ -24,6 +24,7 @@ from backends import encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
 from hub.instance import beside, checkpoint_dir, output, procfs
 from hub.lock import holder
+from hub.mounts import file_system
 
 _IN_MEMORY = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
 _LOCK_PATIENCE_S = 0.5
@@ -93,7 +94,7 @@ class Layout:
         On a file system in memory, a page that was read through a mapping is written through it without another mtime or
         ctime: by the index the file would be taken as unchanged, and its only copy deleted.
         """
-        if _file_system(self.root) in _IN_MEMORY:
+        if file_system(self.root) in _IN_MEMORY:
             self.index(module_id).unlink(missing_ok=True)
 
     def log(self, module_id: str) -> Path:
@@ -223,14 +224,3 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _file_system(path: Path) -> str | None:
-    """The type of the file system that a path is on; None where the mount table has no such device."""
-    device = path.stat().st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        mount, _, kind = line.partition(" - ")
-        if mount.split(" ")[2] == wanted:
-            return kind.split(" ")[0]
-    return None

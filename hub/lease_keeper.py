@@ -1,6 +1,6 @@
 """Keeping this hub's leases: what it holds by which claim until when, renewing it, and giving it back.
 
-Entries' `claim`, `lease_until` and `lease_s` are written here and nowhere else, on the loop.
+Entries' `claim` and `lease_until` are written here and nowhere else, on the loop.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class LeaseKeeper:
 
     def forget(self, entry: Entry) -> None:
         """Hold a module no longer: it is not renewed any more."""
-        entry.claim, entry.lease_until, entry.lease_s = None, 0.0, 0.0
+        entry.claim, entry.lease_until = None, 0.0
         self.schedule.drop(entry.record.module_id)
 
     async def let_go(self, entry: Entry) -> None:
@@ -273,7 +273,7 @@ class LeaseKeeper:
             await self._transfers.release(module_id, claim)
 
     def _hold(self, entry: Entry, claim: str, asked_at: float, lease_s: float) -> None:
-        entry.claim, entry.lease_until, entry.lease_s = claim, asked_at + lease_s, lease_s
+        entry.claim, entry.lease_until = claim, asked_at + lease_s
         wanted_s = self.policy.wanted_s(entry.record.state)
         self.schedule.plan(entry.record.module_id, renewal_due(asked_at, lease_s, wanted_s, self.chance))
 

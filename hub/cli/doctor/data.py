@@ -18,6 +18,7 @@ from hub.instance.procfs import command_of
 from hub.layout import Layout
 from hub.lifecycle import Pending, State
 from hub.lock import holder
+from hub.mounts import file_system
 from hub.policy import may_be_adopted
 from hub.record import ModuleRecord
 from hub.survivors import find_process
@@ -40,7 +41,7 @@ def check_data_dir(root: Path, disk_reserve: int | None) -> Iterator[Finding]:
     yield _usable(root, existing)
     if existing.is_dir():
         yield _space(existing, disk_reserve)
-        if (system := _file_system(existing)) in _NETWORK:
+        if (system := file_system(existing)) in _NETWORK:
             yield warn(
                 "file system", f"{root} is on {system}", "put it on a local disk: the journal and its lock need one"
             )
@@ -93,21 +94,6 @@ def _space(path: Path, configured: int | None) -> Finding:
     if usage.free - reserve < _LITTLE_SPACE:
         return warn("disk space", message, "little is left for modules: free some, or give them a larger disk")
     return ok("disk space", message)
-
-
-def _file_system(path: Path) -> str:
-    """Return the type of the file system that holds a path; empty where the kernel does not tell."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    best = (-1, "")
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        mount_point = before.split()[4].encode().decode("unicode_escape")  # spaces stand as \040
-        if path.is_relative_to(mount_point):
-            best = max(best, (len(mount_point), after.split()[0]))
-    return best[1]
 
 
 def _modules(records: Sequence[ModuleRecord], *, live: bool) -> Iterator[Finding]:

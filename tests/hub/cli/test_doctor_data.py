@@ -127,3 +127,14 @@ def test_a_disk_below_its_reserve_is_a_warning(capsys: pytest.CaptureFixture[str
     assert found["status"] == Status.WARN
     assert "are reserved" in found["message"]
     assert "nothing is started" in found["advice"]
+
+
+def test_a_data_directory_on_a_network_is_warned_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal's lock and its fsyncs can't be relied on there; a local disk is not mentioned."""
+    assert "file system" not in findings(capsys, "--data-dir", str(tmp_path))
+    monkeypatch.setattr("hub.cli.doctor.data.file_system", lambda _path: "nfs4")
+    found = findings(capsys, "--data-dir", str(tmp_path))["file system"]
+    assert found["status"] == Status.WARN
+    assert "nfs4" in found["message"]

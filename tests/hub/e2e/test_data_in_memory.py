@@ -53,7 +53,7 @@ def test_the_stat_cache_stays_on_disks(
     def file_system(_path: Path) -> str | None:
         return kind
 
-    monkeypatch.setattr("hub.layout._file_system", file_system)
+    monkeypatch.setattr("hub.layout.file_system", file_system)
     layout = Layout(tmp_path)
     layout.make()
     layout.module("m").mkdir()
