@@ -19,5 +19,9 @@ def test_a_file_system_is_told_by_its_device() -> None:
 def test_a_device_that_is_not_mounted_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As a subvolume's is not, which has a device of its own."""
     seen = os.stat_result((0o40700, 1, 0xFFF00FFF, 1, 0, 0, 0, 0, 0, 0))
-    monkeypatch.setattr(Path, "stat", lambda _path, **_options: seen)
+
+    def stat(_path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        return seen
+
+    monkeypatch.setattr(Path, "stat", stat)
     assert file_system(tmp_path) is None

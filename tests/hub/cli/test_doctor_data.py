@@ -134,7 +134,11 @@ def test_a_data_directory_on_a_network_is_warned_of(
 ) -> None:
     """The journal's lock and its fsyncs can't be relied on there; a local disk is not mentioned."""
     assert "file system" not in findings(capsys, "--data-dir", str(tmp_path))
-    monkeypatch.setattr("hub.cli.doctor.data.file_system", lambda _path: "nfs4")
+
+    def network(_path: Path) -> str:
+        return "nfs4"
+
+    monkeypatch.setattr("hub.cli.doctor.data.file_system", network)
     found = findings(capsys, "--data-dir", str(tmp_path))["file system"]
     assert found["status"] == Status.WARN
     assert "nfs4" in found["message"]
