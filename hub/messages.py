@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actors import Message
-from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
+from hub.info import (
+    BackendStatus,
+    EventPage,
+    HubStats,
+    LogChunk,
+    ModuleInfo,
+    ModulePage,
+    Obliterated,
+    OperationInfo,
+    UsageSample,
+)
+from hub.lifecycle import State
 
 if TYPE_CHECKING:
     import pykka
@@ -20,11 +31,18 @@ __all__ = [
     "Deprovision",
     "Describe",
     "DescribeBackend",
+    "DescribeHub",
     "DescribeOperation",
+    "DescribeUsage",
+    "FindModules",
     "Hibernate",
+    "ListKinds",
     "ListModules",
+    "ListOperations",
     "Obliterate",
     "Provision",
+    "ReadEvents",
+    "ReadLog",
     "Subscribe",
     "Touch",
     "Wake",
@@ -43,6 +61,7 @@ class Provision(Message[ModuleInfo]):
     module_id: str
     kind: str | None = None
     op_id: str = field(default_factory=new_op_id)
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,7 @@ class Hibernate(Message[ModuleInfo]):
 
     module_id: str
     op_id: str = field(default_factory=new_op_id)
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,7 @@ class Wake(Message[ModuleInfo]):
 
     module_id: str
     op_id: str = field(default_factory=new_op_id)
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,7 @@ class Deprovision(Message[ModuleInfo]):
 
     module_id: str
     op_id: str = field(default_factory=new_op_id)
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +97,7 @@ class Obliterate(Message[Obliterated]):
 
     module_id: str
     op_id: str = field(default_factory=new_op_id)
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +106,7 @@ class Checkpoint(Message[ModuleInfo]):
 
     module_id: str
     op_id: str = field(default_factory=new_op_id)
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +131,81 @@ class DescribeOperation(Message[OperationInfo]):
 @dataclass(frozen=True, slots=True)
 class ListModules(Message[tuple[ModuleInfo, ...]]):
     """Tell about all tracked modules, in the order of their ids; never waits behind an operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindModules(Message[ModulePage]):
+    """Tell about a page of the tracked modules; never waits behind an operation.
+
+    Attributes:
+        states: only modules in one of these; empty = in any.
+        kind: only modules of this kind; empty = of any.
+        search: only modules whose id contains this, whatever its case.
+        dirty: only modules whose data is dirty, or is not; `None` = both.
+        sort: a name of `SORT_KEYS`, with `-` before it for the largest first; ties in the order of ids.
+        offset: modules to leave out at the beginning.
+        limit: modules at the most, 1 to 1000.
+    """
+
+    states: tuple[State, ...] = ()
+    kind: str = ""
+    search: str = ""
+    dirty: bool | None = None
+    sort: str = "module_id"
+    offset: int = 0
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ListOperations(Message[tuple[OperationInfo, ...]]):
+    """Tell about the operations that run or wait, the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListKinds(Message[tuple[str, ...]]):
+    """Tell the names of the configured kinds; the default one first, the others by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeHub(Message[HubStats]):
+    """Tell the hub's counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeUsage(Message[tuple[UsageSample, ...]]):
+    """Tell what a module's processes used of late, the oldest sample first."""
+
+    module_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog(Message[LogChunk]):
+    """Read a part of the output of a module's processes.
+
+    Attributes:
+        module_id: the module.
+        offset: where to begin, as `LogChunk.next_offset` told; `None` = so that the end is read.
+        max_bytes: bytes at the most, 1 to 1 MiB.
+    """
+
+    module_id: str
+    offset: int | None = None
+    max_bytes: int = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvents(Message[EventPage]):
+    """Read events of late.
+
+    Attributes:
+        module_id: only those about this module; `None` = all.
+        after: only those with a greater number; `None` = the last ones.
+        limit: events at the most, 1 to 1000: the first ones after `after`, or the last ones of all.
+    """
+
+    module_id: str | None = None
+    after: int | None = None
+    limit: int = 100
 
 
 @dataclass(frozen=True, slots=True)
