@@ -18,9 +18,9 @@ endif
 
 # Real servers that tests start, as command:package; a command may be a pattern, or several with | between them, of which
 # one is enough. A test run without them would prove less and still be green.
-SERVERS := redis-server:redis-server postgres|/usr/lib/postgresql/*/bin/postgres:postgresql psql:postgresql-client
-# What the bench of S3 is measured against; further ones come as wheels, which it installs by itself.
-PEERS := rclone:rclone restic:restic curl:curl
+SERVERS := redis-server:redis-server postgres|/usr/lib/postgresql/*/bin/postgres:postgresql psql:postgresql-client chromium:chromium
+# What the benches of S3, proxy and gateway are measured against; further ones of S3 come as wheels, which it installs by itself.
+PEERS := rclone:rclone restic:restic curl:curl nginx|/usr/sbin/nginx:nginx haproxy|/usr/sbin/haproxy:haproxy wrk:wrk
 ARGS ?=
 MINUTES ?= 10
 
