@@ -72,7 +72,8 @@ class Registry(Actor):
             case FindModules():
                 return find_modules(directory, message)
             case DescribeUsage(module_id):
-                return tuple(self._find(module_id).usage or ())
+                usage = self._find(module_id).usage
+                return usage.samples() if usage is not None else ()
             case ReadLog(module_id):
                 self._find(module_id)
                 return self.forward(self._actor("log-reader"))
