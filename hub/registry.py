@@ -154,9 +154,8 @@ class Registry(Actor):
         kinds = self._services.config.kinds
         if isinstance(message, Provision) and message.kind is not None and message.kind not in kinds:
             raise UnknownKind(f"{message.kind!r} is no kind", hint=f"configured: {', '.join(sorted(kinds))}")
-        if isinstance(message, ASKED):
-            return self.forward(self._cell(module_id), on_dropped=accept(self._services, message))
-        return self.forward(self._cell(module_id))
+        cell = self._cell(module_id)
+        return self.forward(cell, on_dropped=accept(self._services, message) if isinstance(message, ASKED) else None)
 
     def _kinds(self) -> tuple[str, ...]:
         config = self._services.config
