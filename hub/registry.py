@@ -163,7 +163,7 @@ class Registry(Actor):
 
     def _actor(self, name: str) -> Ref[Any]:
         ref = self.system.get(name)
-        assert ref is not None, f"{name} ends after the registry"
+        assert ref is not None, f"{name} is started before the registry, and ends after it"
         return ref
 
     def _cell(self, module_id: str) -> Ref[Module]:
