@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import life
 from actors.actor import Actor
-from actors.errors import ForeignActor, NothingToForward, UnhandledMessage
+from actors.errors import UnhandledMessage
 from actors.inspection import ActorInfo, ActorState, snapshot
 from actors.mailbox import Mailbox, expire
 from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
@@ -142,6 +142,7 @@ class Cell(Mailbox):
                     envelope.state = WITHDRAWN  # its waiter was cancelled in this very turn of the loop
                     with self.dispatcher.lock:
                         self.system.tally.withdrawn += 1
+                    self.dropped(envelope, "cancelled")
                     continue
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
@@ -250,26 +251,6 @@ class Cell(Mailbox):
         except Exception as error:  # noqa: BLE001 # any exception in a hook is a crash
             self.defect = error
             self.task.cancel()
-
-    def forward(self, target: Cell, message: object | None) -> None:
-        """Hand the envelope that is handled now to another cell."""
-        envelope = self.current
-        if envelope is None:
-            raise NothingToForward(self.name)
-        if target.system is not self.system:
-            raise ForeignActor(target.name)
-        self.current = None
-        with self.dispatcher.lock:
-            if envelope.state == WITHDRAWN:
-                return  # its deadline has passed while it was handled here
-            envelope.state = QUEUED
-        if message is not None:
-            envelope.message = message
-        # Not under the lock: a refusal may call the host's code. A deadline that passes just now, in a thread that asks,
-        # resolves the reply, and no drain starts what is resolved.
-        refusal = target.deliver(envelope)
-        if refusal is not None:
-            life.not_forwarded(self, target, envelope, refusal)
 
     def after(self, delay_s: float, message: object) -> TimerHandle:
         """Tell the actor itself a message later."""
