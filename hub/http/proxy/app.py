@@ -40,6 +40,8 @@ def refuse(error: ModhubError) -> Refusal:
         status, title = error.status, error.title
     elif isinstance(error, LookupError):
         status, title = 404, "No such module"
+    elif isinstance(error, ValueError):
+        status, title = 400, "Not a module id"
     retry_after_s: float | None = getattr(error, "retry_after_s", None)
     body: dict[str, Any] = {
         "type": f"urn:modhub:problem:{error.code}",
@@ -128,8 +130,11 @@ class ProxyApp:
 
     async def _exchange(self, exchange: Exchange, module_id: str, asked_by: str) -> None:
         """Carry out a request; where the instance has just gone away, once more when it is back."""
-        live = await self._resolver.live(module_id, asked_by)
-        connection = self._pool.reuse(live)
+        live = self._resolver.recent(module_id) if exchange.repeatable and not exchange.body_is_due else None
+        connection = self._pool.reuse(live) if live is not None else None
+        if live is None or connection is None:
+            live = await self._resolver.live(module_id, asked_by)
+            connection = self._pool.reuse(live)
         if connection is not None:
             try:
                 return await self._run(exchange, live, connection)
@@ -137,6 +142,8 @@ class ProxyApp:
                 # It may have closed an idle connection just now: that says nothing of the instance.
                 if not exchange.repeatable:
                     raise
+            self._resolver.forget(module_id)
+            live = await self._resolver.live(module_id, asked_by)
         try:
             connection = await self._pool.connect(live)
         except InstanceUnreachable:
