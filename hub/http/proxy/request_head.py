@@ -52,6 +52,7 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]{1,256}")
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+_VERSIONS = frozenset({None, "1.0", "1.1", "2", "3"})
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -159,6 +160,9 @@ def read_fields(
     scope: Mapping[str, Any], target: Target, trusted: TrustedProxies, *, strip_authorization: bool
 ) -> Fields:
     """Read the fields of a request, of which those are kept that are the instance's to see; as `read_request`."""
+    if scope.get("http_version") not in _VERSIONS:
+        # A first line without a version is a whole request in HTTP/0.9, though some parsers read on.
+        raise BadProxyRequest("the request's version is none that is passed on")
     peer = (scope.get("client") or ("",))[0]
     kept: list[tuple[bytes, bytes]] = []
     special: list[tuple[bytes, bytes]] = []

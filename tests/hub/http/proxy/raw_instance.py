@@ -117,7 +117,8 @@ class Client:
             while self.serve():
                 pass
         except h11.RemoteProtocolError as error:
-            note(refused=str(error))
+            if not str(error).startswith("peer"):  # which merely broke off
+                note(refused=str(error))
         except OSError:
             pass
         finally:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.responses import PlainTextResponse
 
 from hub import AsyncHub, Kind, ModuleInfo
 from hub.http.config import HttpConfig
@@ -174,7 +173,13 @@ def serving(directory: Path, config: HttpConfig | None = None, **options: Any) -
         hub = AsyncHub(directory / "data", f"file://{directory}/backend", kinds=kinds, restart_delay=0.02, **options)
         async with hub:
             proxy = ProxyApp(hub.registry, config or HttpConfig())
-            app = Starlette(routes=[Mount("/hub/proxy", proxy)])
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                if scope["path"].startswith("/hub/proxy/"):
+                    await proxy(dict(scope, root_path="/hub/proxy"), receive, send)
+                else:
+                    await PlainTextResponse("no", 404)(scope, receive, send)
+
             server = uvicorn.Server(
                 uvicorn.Config(
                     app,
