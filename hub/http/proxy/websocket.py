@@ -102,12 +102,15 @@ async def dial(
     except OSError as error:  # TimeoutError is one
         raise InstanceUnreachable(f"module {live.module_id!r} takes no connection") from error
     try:
-        if not await resolver.serves(live):
-            raise InstanceUnreachable(f"module {live.module_id!r} went away")
-        await _shake_hands(connection, fields, timeout_s)
+        same = await resolver.serves(live)
+        if same:
+            await _shake_hands(connection, fields, timeout_s)
     except BaseException:
         connection.transport.abort()
         raise
+    if not same:
+        connection.transport.abort()
+        raise InstanceUnreachable(f"module {live.module_id!r} went away")
     return connection
 
 

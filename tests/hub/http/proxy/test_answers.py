@@ -170,9 +170,8 @@ def test_more_than_the_head_answered_to_head_is_never_the_next_answer(served: Se
 )
 def test_an_answer_that_breaks_off_is_not_complete_for_the_client_either(served: Served, answer: bytes) -> None:
     """Its head has gone out already: the connection ends in the middle of the body."""
-    with served.client() as client:
-        with pytest.raises(EOFError):
-            client.ask(say(answer, how="say-close"))
+    with served.client() as client, pytest.raises(EOFError):
+        client.ask(say(answer, how="say-close"))
 
 
 def test_an_instance_that_ends_the_connection_without_an_answer(served: Served) -> None:
@@ -191,8 +190,8 @@ def test_a_silent_instance(tmp_path: Path) -> None:
         with served.client() as client:
             client.send(b"PUT /hub/proxy/m/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
             for part in (b"a", b"b", b"c", b"d"):
+                client.sock.settimeout(0.2)
                 with pytest.raises(TimeoutError):
-                    client.sock.settimeout(0.2)
                     client.fill()
                 client.send(part)
             client.sock.settimeout(10)

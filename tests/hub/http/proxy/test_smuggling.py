@@ -68,8 +68,7 @@ CASES: dict[str, bytes] = {
     "bare LF in head": POST.replace(b"\r\n", b"\n") + b"Content-Length: 0\n\n" + b"X" + HIDDEN,
     "bare CR in head": POST + b"A: b\rContent-Length: 62\r\n\r\n" + b"X" + HIDDEN,
     "obs-fold": POST + b"A: b\r\n Content-Length: 62\r\nContent-Length: 0\r\n\r\n" + b"X" + HIDDEN,
-    "field before the first": b"POST /hub/proxy/m/%b HTTP/1.1\r\n X: y\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
-    + b"X"
+    "field before the first": b"POST /hub/proxy/m/%b HTTP/1.1\r\n X: y\r\nHost: a\r\nContent-Length: 0\r\n\r\nX"
     + HIDDEN,
     "zero byte": POST + b"A: \0\r\nContent-Length: 0\r\n\r\n" + b"X" + HIDDEN,
     "chunk size overflow": POST + b"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n" + HIDDEN,

@@ -28,7 +28,7 @@ def test_a_hundred_requests_to_a_sleeping_module_are_one_wake(tmp_path: Path, ev
         served.provision("m")
         served.run(served.hub.hibernate("m"))
         with ThreadPoolExecutor(100) as pool:
-            answers = list(pool.map(lambda number: served.get(f"/hub/proxy/m/{number}"), range(100)))
+            answers = list(pool.map(served.get, [f"/hub/proxy/m/{number}" for number in range(100)]))
         assert {answer.status for answer in answers} == {200}
         assert sorted(int(answer.json()["target"][1:]) for answer in answers) == list(range(100))
     assert len(events.all("module.transition", module_id="m", to_state="waking")) == 1
@@ -149,8 +149,8 @@ def test_a_long_answer_is_activity_as_long_as_it_lasts(tmp_path: Path, events: O
             client.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
             assert client.head()[0] == 200
             assert client.exactly(3) == b"abc"
+            client.sock.settimeout(1.5)
             with pytest.raises(TimeoutError):
-                client.sock.settimeout(1.5)
                 client.fill()
             assert not events.all("module.idle")
         events.wait("module.idle", module_id="m", timeout=5)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from socket import SHUT_RDWR
 from collections.abc import Iterator
 from pathlib import Path
+from socket import SHUT_RDWR
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus

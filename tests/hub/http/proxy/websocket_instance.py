@@ -13,11 +13,10 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 ends: dict[str, str] = {}
-flooded = 0
+flooded = [0]
 
 
 async def handle(socket: ServerConnection) -> None:
-    global flooded
     assert socket.request is not None
     path, _, query = socket.request.path.partition("?")
     try:
@@ -36,10 +35,10 @@ async def handle(socket: ServerConnection) -> None:
             case "/flood":
                 while True:
                     await socket.send(b"z" * 65536)
-                    flooded += 65536
+                    flooded[0] += 1
             case "/watch":
                 async for name in socket:
-                    await socket.send(str(flooded) if name == "flooded?" else ends.get(str(name), "open"))
+                    await socket.send(str(flooded[0]) if name == "flooded?" else ends.get(str(name), "open"))
             case _:
                 async for message in socket:
                     await socket.send(message)
