@@ -108,6 +108,14 @@ VOCABULARY: Mapping[str, EventSpec] = {
     ),
     "backend.available": EventSpec(_I, ("duration_ms",), "It answers again, after so long."),
     "plugin.failed": EventSpec(_E, ("plugin", "error"), "A plugin could not be started."),
+    "http.refused": EventSpec(
+        _W,
+        ("method", "path", "status", "code", "client", "asked_by", "suppressed"),
+        "A request was refused: who may not, or too much; `suppressed` others before it were not logged.",
+    ),
+    "http.failed": EventSpec(
+        _E, ("method", "path", "error", "traceback"), "A defect in answering a request; its sender is told nothing of it."
+    ),
 }
 
 
