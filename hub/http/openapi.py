@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,7 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub.http.calls import Call
+from hub.http.docs_page import docs_page
 from hub.http.encoding import answer
+from hub.http.pages import asset_of, asset_response
 from hub.http.problem import MEDIA_TYPE, REFUSALS, URN
 from hub.http.schemas import Problem
 
@@ -132,4 +135,16 @@ def description_routes(app: FastAPI) -> list[Route]:
         root = request.scope.get("root_path", "").rstrip("/")
         return answer(schema | {"servers": [{"url": root}]} if root else schema)
 
-    return [Route("/openapi.json", description, name="openapi")]
+    async def page(request: Request) -> Response:
+        return asset_response(request, asset_of("docs.html", docs_page(openapi(app))))
+
+    style = asset_of("docs.css", (resources.files("hub.http") / "docs.css").read_bytes())
+
+    async def stylesheet(request: Request) -> Response:
+        return asset_response(request, style)
+
+    return [
+        Route("/openapi.json", description, name="openapi"),
+        Route("/docs", page, name="docs"),
+        Route("/docs.css", stylesheet, name="docs-style"),
+    ]
