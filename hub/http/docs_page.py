@@ -67,8 +67,8 @@ def _call(method: str, path: str, call: Mapping[str, Any]) -> str:
         required = "required" if body.get("required") else "may be left out"
         types = "".join(_type(one["schema"]) for one in body["content"].values())
         parts.append(f"<p>Body ({required}): {types}</p>")
-    rows = [(escape(status), _contents(one), _text(one["description"])) for status, one in call["responses"].items()]
-    parts.append(_table("Answers", ("status", "content", "meaning"), rows))
+    answers = [(escape(status), _contents(one), _text(one["description"])) for status, one in call["responses"].items()]
+    parts.append(_table("Answers", ("status", "content", "meaning"), answers))
     return (
         f'<details id="{escape(call["operationId"])}"><summary><span class="method {method.lower()}">{method}</span> '
         f"<code>{escape(path)}</code> <span>{escape(call['summary'])}</span> {needed}</summary>{''.join(parts)}</details>"
@@ -115,7 +115,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " ".join(f"<code>{escape(str(value))}</code>" for value in values)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
-    if isinstance(inner := schema.get("additionalProperties"), Mapping):
+    inner: Mapping[str, Any] | bool = schema.get("additionalProperties", False)
+    if not isinstance(inner, bool):
         return f"object of {_type(inner)}"
     bounds = [f"{word} {schema[key]}" for key, word in _BOUNDS.items() if key in schema]
     return escape(" ".join([str(schema.get("type", "any")), *bounds]))

@@ -11,6 +11,8 @@ from hub.http.problem import Refused
 from hub.http.refusing import refuse
 from hub.http.service import Service
 
+_SCHEMES = {"https": "https", "wss": "https"}
+
 
 class Gate:
     """Refuses requests by address, `Host`, `Origin` and `Sec-Fetch-*`, before anything else is done for them.
@@ -54,7 +56,7 @@ class Gate:
         provenance = Provenance(
             method=scope.get("method", "GET"),
             page=is_page(path) and not is_proxied(path),
-            scheme={"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"]),
+            scheme=_SCHEMES.get(scope["scheme"], "http"),
             host=headers.get("host"),
             origin=headers.get("origin"),
             fetch_site=headers.get("sec-fetch-site"),

@@ -43,7 +43,9 @@ _CHALLENGE = {"WWW-Authenticate": {"description": "The scheme.", "schema": {"typ
 
 def describe(call: Call, *, secured: bool) -> dict[str, Any]:
     """Return what FastAPI is told about a call's documentation."""
-    statuses = {403, 503, *call.problems} | ({401} if secured and call.role else set())
+    statuses = {403, 503, *call.problems}
+    if secured and call.role:
+        statuses.add(401)
     if "{" in call.path or _has_parameters(call):
         statuses.add(400)
     if call.method == "POST":

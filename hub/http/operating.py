@@ -50,15 +50,20 @@ async def accepted(service: Service, message: Message[Any], work: asyncio.Task[A
         ModhubError: it was not accepted, or has failed already.
     """
     asked: Any = message
+    await asyncio.sleep(0)  # until it is sent: the registry has then seen it by the time that it is asked
+    looked = False
     while True:
-        # Sent first, so the registry has seen it by the time that it is asked.
-        await asyncio.wait({work}, timeout=0)
-        if work.done():
-            work.result()
+        if looked:
+            await asyncio.wait({work}, timeout=_LOOK_S)
         try:
-            return await service.ask(DescribeOperation(asked.op_id))
+            info = await service.ask(DescribeOperation(asked.op_id))
         except OperationNotFound:
-            if work.done():  # there was nothing to do
-                name = type(message).__name__.lower()
-                return OperationInfo(asked.op_id, asked.module_id, name, "done", "", 0.0, asked_by=asked.asked_by)
-        await asyncio.wait({work}, timeout=_LOOK_S)
+            info = None
+        if work.done():
+            work.result()  # raises why it was not accepted
+            name = type(message).__name__.lower()
+            return info or OperationInfo(asked.op_id, asked.module_id, name, "done", "", 0.0, asked_by=asked.asked_by)
+        # One that waits for nothing is refused or begun in a moment: the refusal is the better answer.
+        if info is not None and (looked or info.status == "running"):
+            return info
+        looked = True

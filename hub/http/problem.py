@@ -93,7 +93,7 @@ class Refused(HTTPException):
         detail: what is wrong with this request.
         hint: what its sender can do next.
         headers: header fields of the answer.
-        **extras: further members of the problem.
+        **extras: further members of the problem; `None` = none.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Refused(HTTPException):
         super().__init__(REFUSALS[code].status, detail, headers)
         self.code = code
         self.hint = hint
-        self.extras = extras
+        self.extras = {name: value for name, value in extras.items() if value is not None}
 
 
 def kind_of(error: ModhubError) -> Kind:

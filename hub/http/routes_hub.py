@@ -42,8 +42,8 @@ async def get_health(request: Request) -> Response:
     except ModhubError as error:
         raise Refused("not-ready", f"the hub does not answer: {error}") from None
     if not status.available:
-        extras = {} if status.retry_after_s is None else {"retry_after_s": status.retry_after_s}
-        raise Refused("not-ready", "the backend is unavailable", hint="see `GET /stats/hub`", **extras)
+        hint = "see `GET /stats/hub`"
+        raise Refused("not-ready", "the backend is unavailable", hint=hint, retry_after_s=status.retry_after_s)
     return PlainTextResponse("OK!")
 
 

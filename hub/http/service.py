@@ -23,7 +23,6 @@ from hub.http.refusals import RefusalLog
 from hub.hub import AsyncHub, Hub
 
 R = TypeVar("R")
-_CALLER = "modhub.caller"
 
 
 class Service:
@@ -106,14 +105,14 @@ class Service:
         """
         authorization = HTTPConnection(scope).headers.get("authorization")
         caller = self.authenticator.identify(authorization, self.address(scope))
-        scope[_CALLER] = caller
+        scope.setdefault("state", {})["caller"] = caller  # `request.state`, where the proxy looks for it too
         require(caller, role)
         return caller
 
     def log_refusal(self, scope: Scope, error: ModhubError | Refused) -> None:
         """Log that a request was refused."""
         status = error.status_code if isinstance(error, Refused) else kind_of(error).status
-        caller: Caller | None = scope.get(_CALLER)
+        caller: Caller | None = scope.get("state", {}).get("caller")
         self._refusals.write(
             method=scope.get("method", "WEBSOCKET"),
             path=scope["path"],
@@ -126,5 +125,5 @@ class Service:
 
 def caller_of(scope: Scope) -> Caller:
     """Return who sends a request that was admitted."""
-    caller: Caller = scope[_CALLER]
+    caller: Caller = scope["state"]["caller"]
     return caller
