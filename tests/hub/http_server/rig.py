@@ -140,15 +140,17 @@ def read_response(connection: socket.socket) -> bytes:
 
 def read_whole_response(connection: socket.socket) -> tuple[bytes, bytes]:
     """Read a response that has a length; returns its head and its body."""
-    text = b""
-    while b"\r\n\r\n" not in text:
-        chunk = connection.recv(65536)
-        assert chunk, text
-        text += chunk
-    head, _, body = text.partition(b"\r\n\r\n")
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)  # no more than this response: another one may follow
+        assert byte, head
+        head += byte
+    body = b""
     length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     while len(body) < length:
-        body += connection.recv(length - len(body))
+        chunk = connection.recv(length - len(body))
+        assert chunk, body
+        body += chunk
     return head, body
 
 
