@@ -14,9 +14,10 @@ from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.failures import EXIT_FAILED, EXIT_USAGE, exit_code, report, report_usage
 from hub.cli.interrupts import Interrupted
+from hub.cli.serve import serve
 from hub.errors import ModhubError
 
-COMMANDS: tuple[click.Command, ...] = (demo, doctor, backend)
+COMMANDS: tuple[click.Command, ...] = (demo, serve, doctor, backend)
 """Every command, in the order of the help page. A new one is added here."""
 
 

@@ -24,6 +24,7 @@ from hub.http.tls import Certificate
 _BACKLOG = 1024
 _TLS_CLOSE_TIMEOUT_S = 5.0
 _LOOK_S = 0.02
+_TURNS_OF_ACCEPTING = 5  # of the loop, until a connection that was just accepted is known, and turned away
 _CANCELLED_TIMEOUT_S = 5.0
 
 _log = EventBus()  # nobody listens to this one: these are for the log only
@@ -143,7 +144,8 @@ class Server:
             connection.shutdown()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.drain_timeout
-        await asyncio.sleep(0)  # connections that are being accepted right now are turned away meanwhile
+        for _ in range(_TURNS_OF_ACCEPTING):
+            await asyncio.sleep(0)
         while (self._state.connections or self._state.tasks) and loop.time() < deadline:
             await asyncio.sleep(_LOOK_S)
         tasks = list(self._state.tasks)

@@ -14,7 +14,7 @@ from hub.cli.serve.notify import Notifier
 from hub.config import HubConfig
 from hub.errors import InvalidConfig
 from hub.events import EventBus
-from hub.http import create_app
+from hub.http import create_app, drain
 from hub.http.config import HttpConfig
 from hub.http.server import Server
 from hub.hub import AsyncHub
@@ -63,8 +63,10 @@ async def run(hub_config: HubConfig, http_config: HttpConfig, server: Server, no
             await stack.enter_async_context(_signs_of_life(notifier))
             parameters = {f.name: getattr(hub_config, f.name) for f in dataclasses.fields(hub_config)}
             hub = await stack.enter_async_context(AsyncHub(**parameters))
-            await server.start(create_app(hub, http_config))
+            app = create_app(hub, http_config)
+            await server.start(app)
             stack.push_async_callback(server.stop)
+            stack.callback(drain, app)
             ready.set()
             notifier.ready(f"serving on {server.url}")
             await told.wait()

@@ -87,6 +87,7 @@ def test_a_head_that_never_ends_is_not_collected() -> None:
     """A header that comes in parts is refused when it has grown too long, not when it is whole."""
     with serving() as running, running.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        until(lambda: running.server.connections == 1, "the connection is there")
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for _ in range(10_000):
                 client.sendall(b"x" * 4096)
