@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from hub.errors import ModhubError
 
-_OF_HTTP = frozenset({"fastapi", "httptools", "prometheus_client", "rich", "starlette", "urllib3", "uvicorn", "websockets"})
+_OF_HTTP = frozenset(
+    {"fastapi", "httptools", "prometheus_client", "rich", "starlette", "urllib3", "uvicorn", "websockets"}
+)
 
 
 @contextmanager

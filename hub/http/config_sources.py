@@ -18,7 +18,7 @@ from hub.errors import InvalidConfig
 from hub.http.config import HttpConfig, Role, Token
 
 UNIX_PREFIX = "unix:"
-MAKE_A_TOKEN = "`modhub token NAME --role operate` makes a token and the lines for it"
+MAKE_A_TOKEN = "`modhub token NAME --role operate` makes a token and the lines for it"  # noqa: S105 - a hint
 
 _TYPES = get_type_hints(HttpConfig)
 # Taken from a variable as they stand there; all others are read as TOML.
@@ -123,10 +123,9 @@ def _tokens(value: Any) -> tuple[Token, ...]:
     if not isinstance(value, list | tuple):
         raise InvalidConfig("http: tokens can't be used", hint="allowed: tables [[http.tokens]]")
     tokens: list[Token] = []
-    for number, entry in enumerate(cast("list[Any]", value), 1):
+    for number, given in enumerate(cast("list[Any]", value), 1):
         where = f"http: token {number}"
-        if isinstance(entry, Token):
-            entry = dataclasses.asdict(entry)
+        entry = dataclasses.asdict(given) if isinstance(given, Token) else given
         if not isinstance(entry, dict):
             raise InvalidConfig(f"{where} can't be used", hint="allowed: a table with name, role and sha256")
         table = cast("dict[str, Any]", entry)
@@ -148,7 +147,9 @@ def _tokens(value: Any) -> tuple[Token, ...]:
 def _token(where: str, table: Mapping[str, Any]) -> Token:
     name, digest = table.get("name"), table.get("sha256")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidConfig(f"{where}: name can't be used", hint="allowed: 1 to 64 printable ASCII characters, no space")
+        raise InvalidConfig(
+            f"{where}: name can't be used", hint="allowed: 1 to 64 printable ASCII characters, no space"
+        )
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise InvalidConfig(
             f"{where} ({name}): sha256 is no SHA-256", hint=f"allowed: 64 hexadecimal digits; {MAKE_A_TOKEN}"

@@ -61,7 +61,7 @@ _CROWDED = _Refusal(
 )
 
 
-class _Refused(Exception):  # noqa: N818 - leaves the parser, and nothing else
+class _Refused(Exception):
     pass
 
 
@@ -149,7 +149,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         in_head = self._in_head
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(data)  # pyright: ignore[reportOptionalMemberAccess] - uvicorn drops it when the connection is lost, and then nothing comes
         except httptools.HttpParserUpgrade:
             self._upgrade()
             return
@@ -233,7 +233,7 @@ class GuardedConnection(HttpToolsProtocol):
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
-        if self.transport is not None and not self._lost:
+        if not self._lost:
             self.transport.abort()
 
     @property
@@ -287,7 +287,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._deaf = True
         self._stop_waiting_for_head()
         cycle = self.cycle
-        if self._in_body and cycle is not None and not cycle.response_complete:
+        if self._in_body and not cycle.response_complete:
             # Its body is broken, and it may be at work already.
             cycle.disconnected = True
             cycle.message_event.set()

@@ -49,12 +49,12 @@ def bind(config: HttpConfig) -> list[socket.socket]:
             if bound is not None:
                 sockets.append(bound)
                 port = port or bound.getsockname()[1]
-        if not sockets:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     except OSError as error:
         for bound in sockets:
             bound.close()
         raise InvalidConfig(f"{where} can't be had: {error.strerror}", hint=_hint(error)) from error
+    if not sockets:
+        raise InvalidConfig(f"{where} can't be had", hint="name an address of this machine")
     return sockets
 
 

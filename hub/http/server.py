@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
@@ -59,7 +58,7 @@ class Server:
         self._state = Crowd()
         self._sockets = bind(config)
         self.url = url_of(config, self._sockets)
-        name = self._sockets[0].getsockname()
+        name: Any = self._sockets[0].getsockname()
         self.port = int(name[1]) if isinstance(name, tuple) else 0
         self._servers: list[asyncio.Server] = []
         self._lifespan: LifespanOn
@@ -146,7 +145,8 @@ class Server:
         deadline = loop.time() + self._config.drain_timeout
         for _ in range(_TURNS_OF_ACCEPTING):
             await asyncio.sleep(0)
-        while (self._state.connections or self._state.tasks) and loop.time() < deadline:
+        # Looked at, since uvicorn's connections tell nobody when they end.
+        while (self._state.connections or self._state.tasks) and loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_LOOK_S)
         tasks = list(self._state.tasks)
         for task in tasks:
@@ -157,7 +157,7 @@ class Server:
             connection.transport.abort()
         for server in self._servers:
             await server.wait_closed()
-        while self._state.connections:  # aborted: each is told at the loop's next turn
+        while self._state.connections:  # noqa: ASYNC110 - aborted: each is told at the loop's next turn
             await asyncio.sleep(0)
         await self._lifespan.shutdown()
         self._clock.cancel()

@@ -37,7 +37,9 @@ class Certificate:
         """
         self._latest = make_context(*self._files)
 
-    def _hand_over(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
+    def _hand_over(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
         connection.context = self._latest
 
 

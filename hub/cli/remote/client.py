@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -127,20 +127,23 @@ class Client:
             return self._pool.request(method, url, redirect=False, **options)
         except urllib3.exceptions.SSLError as error:
             raise HubUnreachable(
-                f"{self.url}: TLS fails: {error}", hint="--ca-file names the certificate to trust; for http, say http://"
+                f"{self.url}: TLS fails: {error}",
+                hint="--ca-file names the certificate to trust; for http, say http://",
             ) from error
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise HubUnreachable(
                 f"no hub answers at {self.url}", hint="`modhub serve` starts one; --url or MODHUB_URL names another"
             ) from error
         except urllib3.exceptions.HTTPError as error:
-            raise HubUnreachable(f"the connection to {self.url} was lost: {error}", hint="ask `modhub status`") from error
+            raise HubUnreachable(
+                f"the connection to {self.url} was lost: {error}", hint="ask `modhub status`"
+            ) from error
 
 
 def _text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return [_text(part) for part in value] if isinstance(value, list | tuple) else value
+    return [_text(part) for part in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
 
 
 def _json(url: str, response: urllib3.BaseHTTPResponse) -> Any:

@@ -147,6 +147,5 @@ def _show(operations: list[Followed], bar: ProgressBar, elapsed_s: float) -> Non
         phase = str(running.info["step"] or running.info["status"]).replace("_", " ")
         if len(operations) > 1:
             phase = f"{ended} of {len(operations)} done  {phase}"
-        bar(
-            Progress(phase, *map(total, ("bytes_done", "bytes_total", "files_done", "files_total")), elapsed_s)
-        )
+        amounts = {key: total(key) for key in ("bytes_done", "bytes_total", "files_done", "files_total")}
+        bar(Progress(phase, **amounts, elapsed_s=elapsed_s))

@@ -13,8 +13,8 @@ from hub.cli.backend.table import write_table
 from hub.cli.remote.amounts import ago, elapsed, memory, percent
 from hub.cli.remote.options import hub_options, json_option, module_argument
 from hub.cli.terminal import Terminal, size
-from hub.module_query import SORT_KEYS
 from hub.lifecycle import State
+from hub.module_query import SORT_KEYS
 
 if TYPE_CHECKING:
     from hub.cli.remote.client import Client

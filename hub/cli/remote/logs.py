@@ -60,7 +60,7 @@ def _end(client: Client, name: str, lines: int) -> dict[str, Any]:
     chunk = _read(client, name, max_bytes=_FIRST_CHUNK)
     if chunk["text"].count("\n") <= lines and chunk["offset"] > 0:
         chunk = _read(client, name, max_bytes=_CHUNK)
-    kept = chunk["text"].splitlines(keepends=True)[-lines:] if lines else []
+    kept: list[str] = chunk["text"].splitlines(keepends=True)[-lines:] if lines else []
     return {**chunk, "text": "".join(kept)}
 
 

@@ -67,7 +67,9 @@ def waiting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--timeout", type=click.FloatRange(min=0.0), metavar="S", help="Wait so many seconds at the most."
         ),
-        click.option("--no-wait", "wait", flag_value=False, default=True, help="Do not wait; print the operation's id."),
+        click.option(
+            "--no-wait", "wait", flag_value=False, default=True, help="Do not wait; print the operation's id."
+        ),
     )
     for option in reversed(options):
         command = option(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,9 +15,6 @@ from hub.cli.interrupts import interruptible
 from hub.cli.remote.place import DEFAULT_URL, find_place
 from hub.config import check_module_id
 from hub.errors import ModhubError
-
-if TYPE_CHECKING:
-    from hub.cli.remote.client import Client
 
 _COMPLETION_TIMEOUT_S = 0.5
 _COMPLETIONS = 200
@@ -29,11 +26,11 @@ def hub_options(command: Callable[..., int | None]) -> Callable[..., int | None]
     @functools.wraps(command)
     def run(*, url: str | None, token_file: Path | None, ca_file: Path | None, **parameters: Any) -> int | None:
         with extra_http():
-            from hub.cli.remote.client import Client  # noqa: PLC0415 - may not be installed
+            from hub.cli.remote import client as made  # noqa: PLC0415 - may not be installed
         place = find_place(url, token_file, ca_file)
         if place.is_open_to_listeners:
             click.echo(f"warning: the token goes to {place.url} unencrypted; serve it by https", err=True)
-        with interruptible(), Client(place) as client:
+        with interruptible(), made.Client(place) as client:
             return command(client, **parameters)
 
     path = click.Path(path_type=Path)
@@ -91,12 +88,12 @@ def module_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def complete_module(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the modules whose names begin so. Whatever fails, nothing is said: somebody is typing."""
     try:
-        from hub.cli.remote.client import Client  # noqa: PLC0415 - may not be installed
+        from hub.cli.remote import client as made  # noqa: PLC0415 - may not be installed
 
         given = context.params
         place = find_place(given.get("url"), given.get("token_file"), given.get("ca_file"))
         quick = {"connect_timeout_s": _COMPLETION_TIMEOUT_S, "read_timeout_s": _COMPLETION_TIMEOUT_S}
-        with Client(place, **quick) as client:
+        with made.Client(place, **quick) as client:
             page = client.get("hub", "status", search=incomplete or None, limit=_COMPLETIONS)
     except (ImportError, ModhubError):
         return []

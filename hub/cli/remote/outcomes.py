@@ -138,7 +138,8 @@ def _told(outcome: Outcome) -> str:
 
 
 def _obliterated(client: Client, followed: Followed) -> dict[str, Any] | None:
-    events = client.get("hub", "modules", followed.module_id, "events", limit=_EVENTS)["events"]
+    # Among all events: of the module's own none is remembered, obliterated as it is.
+    events = client.get("hub", "events", follow=False, limit=_EVENTS)["events"]
     for event in reversed(events):
         if event["name"] == "module.obliterated" and event["op_id"] == followed.op_id:
             fields = event["fields"]

@@ -28,7 +28,8 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Sent]:
         chunks: the stream, cut anywhere; lines end as the hub ends them, with a line feed.
     """
     rest = b""
-    name, data, last_id = "message", [], ""
+    name, last_id = "message", ""
+    data: list[str] = []
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:

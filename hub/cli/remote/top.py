@@ -46,7 +46,9 @@ _WITHOUT_TERMINAL = 20
 
 @click.command(short_help="Show the busiest modules, live.")
 @click.option("--sort", default="-cpu_percent", metavar="KEY", help="As in `modhub status`; -KEY = the largest first.")
-@click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between looks.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between looks."
+)
 @hub_options
 def top(client: Client, *, sort: str, interval: float) -> int:
     """Show modules live, the busiest first, until q or Ctrl-C.

@@ -23,7 +23,9 @@ from hub.http.config_sources import load_http
 @configuration_options
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; wins over the file.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, 0 = any free one; wins over the file.")
-@click.option("--log-format", type=click.Choice(FORMATS), help="Of the log, on stderr; console on a terminal, else json.")
+@click.option(
+    "--log-format", type=click.Choice(FORMATS), help="Of the log, on stderr; console on a terminal, else json."
+)
 def serve(
     config: Path | None,
     data_dir: str | None,

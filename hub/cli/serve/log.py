@@ -29,7 +29,9 @@ def configure_log(style: str, stream: TextIO) -> None:
     if style == "json":
         after += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     else:
-        after += [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        after += [
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=after, foreign_pre_chain=before))
     root = logging.getLogger()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hub.http.config import HttpConfig
+from hub.http.config_sources import configure_http
 from hub.http.server import Server
 
 DEADLINE_S = 10.0
@@ -41,7 +41,7 @@ class App:
             case "/wait":
                 hearing = asyncio.ensure_future(self._hear(receive))
                 try:
-                    while not self.go.is_set() and not self.gone.is_set():
+                    while not self.go.is_set() and not self.gone.is_set():  # noqa: ASYNC110 - another thread sets them
                         await asyncio.sleep(0.005)
                 finally:
                     hearing.cancel()
@@ -101,7 +101,7 @@ class Running:
 def serving(app: Any = None, **options: Any) -> Generator[Running]:
     """Serve until the block ends, and prove that nothing of it is left."""
     chosen = App() if app is None else app
-    server = Server(HttpConfig(**{"port": 0, "drain_timeout": 0.2, **options}))
+    server = Server(configure_http(**{"port": 0, "drain_timeout": 0.2, **options}))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -145,7 +145,9 @@ def test_pipelined_requests_are_answered_in_order() -> None:
     """Requests sent ahead wait for those before them."""
     with serving() as running, running.connect() as client:
         running.app.go.set()
-        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" + b"POST /body HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc" + GET)
+        client.sendall(
+            b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" + b"POST /body HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc" + GET
+        )
         assert [read_response(client) for _ in range(3)] == [b"hello", b"3", b"hello"]
 
 
