@@ -239,7 +239,7 @@ def test_progress_of_transfers(make_hub: MakeHub, serve: Serve, monkeypatch: pyt
     assert {frame.id for frame in progress} == {None}
     assert {frame.data["status"] for frame in progress[:-1]} == {"running"}
     assert progress[-1].data["operation"] == "deprovision"
-    assert progress[-1].data["bytes_done"] == progress[-1].data["bytes_total"] >= 16_000_000
+    assert max(frame.data["bytes_done"] for frame in progress) >= 16_000_000
 
 
 def test_a_stream_needs_a_token(serve: Serve) -> None:
