@@ -104,6 +104,10 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
     key = spec.name
     if key == "tokens":
         return _tokens(value)
+    if _TYPES[key] == Path | None:
+        if value is not None and not (isinstance(value, str | Path) and str(value)):
+            raise InvalidConfig(f"http: {key} = {value!r} can't be used", hint="allowed: a path")
+        return None if value is None else Path(value).absolute()
     try:
         value = msgspec.convert(value, _TYPES[key])
     except msgspec.ValidationError as error:
@@ -115,7 +119,7 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
         raise InvalidConfig(f"http: port = {value} can't be used", hint="allowed: 0 to 65535")
     if key == "host" and not value.removeprefix(UNIX_PREFIX):
         raise InvalidConfig("http: host is empty", hint="allowed: an address, or unix:/path/of/a/socket")
-    return value.absolute() if isinstance(value, Path) else value
+    return value
 
 
 def _tokens(value: Any) -> tuple[Token, ...]:

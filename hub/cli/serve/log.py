@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from hub.cli.terminal import Terminal
 from hub.events import LOGGER_NAME
 
 FORMATS = ("console", "json")
@@ -30,7 +31,7 @@ def configure_log(style: str, stream: TextIO) -> None:
         after += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     else:
         after += [
-            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.dev.ConsoleRenderer(colors=Terminal.of(stream).colour, exception_formatter=structlog.dev.plain_traceback)
         ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=after, foreign_pre_chain=before))
