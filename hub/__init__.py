@@ -40,7 +40,18 @@ from hub.errors import (
 )
 from hub.events import Event
 from hub.hub import AsyncHub, Hub
-from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
+from hub.info import (
+    BackendStatus,
+    EventPage,
+    EventRecord,
+    HubStats,
+    LogChunk,
+    ModuleInfo,
+    ModulePage,
+    Obliterated,
+    OperationInfo,
+    UsageSample,
+)
 from hub.instance import Kind
 from hub.lifecycle import State
 from hub.messages import (
@@ -48,11 +59,18 @@ from hub.messages import (
     Deprovision,
     Describe,
     DescribeBackend,
+    DescribeHub,
     DescribeOperation,
+    DescribeUsage,
+    FindModules,
     Hibernate,
+    ListKinds,
     ListModules,
+    ListOperations,
     Obliterate,
     Provision,
+    ReadEvents,
+    ReadLog,
     Subscribe,
     Touch,
     Wake,
@@ -69,20 +87,33 @@ __all__ = [
     # what it tells
     "BackendStatus",
     "Event",
+    "EventPage",
+    "EventRecord",
+    "HubStats",
+    "LogChunk",
     "ModuleInfo",
+    "ModulePage",
     "Obliterated",
     "OperationInfo",
     "State",
+    "UsageSample",
     # messages to its registry
     "Checkpoint",
     "Deprovision",
     "Describe",
     "DescribeBackend",
+    "DescribeHub",
     "DescribeOperation",
+    "DescribeUsage",
+    "FindModules",
     "Hibernate",
+    "ListKinds",
     "ListModules",
+    "ListOperations",
     "Obliterate",
     "Provision",
+    "ReadEvents",
+    "ReadLog",
     "Subscribe",
     "Touch",
     "Wake",

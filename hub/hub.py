@@ -12,18 +12,36 @@ from hub.answers import translated
 from hub.config import HubConfig, HubOptions, check_module_id, configure
 from hub.config_sources import load
 from hub.errors import HubClosed
-from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
+from hub.info import (
+    BackendStatus,
+    EventPage,
+    HubStats,
+    LogChunk,
+    ModuleInfo,
+    ModulePage,
+    Obliterated,
+    OperationInfo,
+    UsageSample,
+)
+from hub.lifecycle import State
 from hub.loop_thread import LoopThread
 from hub.messages import (
     Checkpoint,
     Deprovision,
     Describe,
     DescribeBackend,
+    DescribeHub,
     DescribeOperation,
+    DescribeUsage,
+    FindModules,
     Hibernate,
+    ListKinds,
     ListModules,
+    ListOperations,
     Obliterate,
     Provision,
+    ReadEvents,
+    ReadLog,
     Touch,
     Wake,
 )
@@ -177,6 +195,83 @@ class AsyncHub:
         """Tell about all tracked modules, by id; never waits behind an operation."""
         return await self.ask(ListModules())
 
+    async def find(
+        self,
+        *,
+        states: Sequence[State] = (),
+        kind: str = "",
+        search: str = "",
+        dirty: bool | None = None,
+        sort: str = "module_id",
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ModulePage:
+        """Tell about a page of the tracked modules; never waits behind an operation.
+
+        Args:
+            states: only modules in one of these; empty = in any.
+            kind: only modules of this kind; empty = of any.
+            search: only modules whose id contains this, whatever its case.
+            dirty: only modules whose data is dirty, or is not; `None` = both.
+            sort: what by: `module_id`, `kind`, `state`, `since`, `idle_s`, `uptime_s`, `restarts`, `memory_bytes`,
+                `cpu_percent`, `port`, `checkpointed_at` or `last_error`; with `-` before it the largest first.
+            offset: modules to leave out at the beginning.
+            limit: modules at the most, 1 to 1000.
+
+        Raises:
+            InvalidMessage: one of these can't be used.
+        """
+        return await self.ask(FindModules(tuple(states), kind, search, dirty, sort, offset, limit))
+
+    async def log(
+        self, module_id: str, *, offset: int | None = None, max_bytes: int = 65536, log_id: str = ""
+    ) -> LogChunk:
+        """Read a part of the output of a module's processes; never waits behind an operation.
+
+        To follow it, read on from `next_offset` of the `log_id` that came with it.
+
+        Args:
+            module_id: the module.
+            offset: where to begin, bytes since the log was begun; `None` = so that the end is read.
+            max_bytes: bytes at the most, 1 to 1 MiB.
+            log_id: which log the offset is of; empty = the present one.
+
+        Raises:
+            ModuleNotFound: it is not tracked.
+            LocalDataError: the disk refused.
+        """
+        return await self.ask(ReadLog(check_module_id(module_id), offset, max_bytes, log_id))
+
+    async def usage(self, module_id: str) -> tuple[UsageSample, ...]:
+        """Tell what a module's processes used of late, the oldest sample first; none while it sleeps.
+
+        Raises:
+            ModuleNotFound: it is not tracked.
+        """
+        return await self.ask(DescribeUsage(check_module_id(module_id)))
+
+    async def events(self, module_id: str | None = None, *, after: int | None = None, limit: int = 100) -> EventPage:
+        """Read events of late.
+
+        Args:
+            module_id: only those about this module; `None` = all.
+            after: only those with a greater number; `None` = the last ones.
+            limit: events at the most, 1 to 1000.
+        """
+        return await self.ask(ReadEvents(module_id, after, limit))
+
+    async def operations(self) -> tuple[OperationInfo, ...]:
+        """Tell about the operations that run or wait, the oldest first."""
+        return await self.ask(ListOperations())
+
+    async def kinds(self) -> tuple[str, ...]:
+        """Tell the names of the configured kinds, the default one first."""
+        return await self.ask(ListKinds())
+
+    async def stats(self) -> HubStats:
+        """Tell the hub's counters."""
+        return await self.ask(DescribeHub())
+
     async def operation(self, op_id: str) -> OperationInfo:
         """Tell about a running or recent operation.
 
@@ -284,6 +379,44 @@ class Hub:
     def modules(self) -> tuple[ModuleInfo, ...]:
         """Tell about all tracked modules; see `AsyncHub.modules`."""
         return self.ask(ListModules())
+
+    def find(
+        self,
+        *,
+        states: Sequence[State] = (),
+        kind: str = "",
+        search: str = "",
+        dirty: bool | None = None,
+        sort: str = "module_id",
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ModulePage:
+        """Tell about a page of the tracked modules; see `AsyncHub.find`."""
+        return self.ask(FindModules(tuple(states), kind, search, dirty, sort, offset, limit))
+
+    def log(self, module_id: str, *, offset: int | None = None, max_bytes: int = 65536, log_id: str = "") -> LogChunk:
+        """Read a part of the output of a module's processes; see `AsyncHub.log`."""
+        return self.ask(ReadLog(check_module_id(module_id), offset, max_bytes, log_id))
+
+    def usage(self, module_id: str) -> tuple[UsageSample, ...]:
+        """Tell what a module's processes used of late; see `AsyncHub.usage`."""
+        return self.ask(DescribeUsage(check_module_id(module_id)))
+
+    def events(self, module_id: str | None = None, *, after: int | None = None, limit: int = 100) -> EventPage:
+        """Read events of late; see `AsyncHub.events`."""
+        return self.ask(ReadEvents(module_id, after, limit))
+
+    def operations(self) -> tuple[OperationInfo, ...]:
+        """Tell about the operations that run or wait; see `AsyncHub.operations`."""
+        return self.ask(ListOperations())
+
+    def kinds(self) -> tuple[str, ...]:
+        """Tell the names of the configured kinds; see `AsyncHub.kinds`."""
+        return self.ask(ListKinds())
+
+    def stats(self) -> HubStats:
+        """Tell the hub's counters; see `AsyncHub.stats`."""
+        return self.ask(DescribeHub())
 
     def operation(self, op_id: str) -> OperationInfo:
         """Tell about a running or recent operation; see `AsyncHub.operation`."""
