@@ -118,4 +118,4 @@ class Awakener:
                 info = await self._registry.ask_async(message)
         except (OperationNotFound, HubClosed):
             return False
-        return info.status != "waiting"
+        return info.status in {"running", "done"}
