@@ -18,8 +18,10 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 
 from hub import AsyncHub, Kind, ModuleInfo
+from hub.http import create_app
 from hub.http.config import HttpConfig
 from hub.http.proxy import ProxyApp
+from hub.http.server import Server
 from tests.hub.conftest import tiny_kind
 
 T = TypeVar("T")
@@ -162,45 +164,28 @@ def seen(info: ModuleInfo) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, config: HttpConfig | None = None, **options: Any) -> Generator[Served]:
-    """Serve the proxy of a real hub."""
+def serving(
+    directory: Path, config: HttpConfig | None = None, *, whole: bool = False, **options: Any
+) -> Generator[Served]:
+    """Serve the proxy of a real hub.
+
+    With `whole` behind the hub's own application and server, which refuse some requests before; else on uvicorn as it is.
+    """
     kinds = options.pop("kinds", None) or [raw_kind(), tiny_kind()]
+    config = config or HttpConfig()
     started: list[Served] = []
     ready, failures = threading.Event(), list[BaseException]()
-    stop: list[uvicorn.Server] = []
+    stop = asyncio.Event()
 
     async def main() -> None:
         hub = AsyncHub(directory / "data", f"file://{directory}/backend", kinds=kinds, restart_delay=0.02, **options)
-        async with hub:
-            proxy = ProxyApp(hub.registry, config or HttpConfig())
-
-            async def app(scope: Any, receive: Any, send: Any) -> None:
-                if scope["path"].startswith("/hub/proxy/"):
-                    await proxy(dict(scope, root_path="/hub/proxy"), receive, send)
-                else:
-                    await PlainTextResponse("no", 404)(scope, receive, send)
-
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    app,
-                    port=0,
-                    http="httptools",
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    proxy_headers=False,
-                )
-            )
-            sock = socket.create_server(("127.0.0.1", 0), backlog=256)
-            stop.append(server)
-            started.append(Served(hub, sock.getsockname()[1], asyncio.get_running_loop(), proxy))
+        async with hub, contextlib.AsyncExitStack() as running:
+            proxy = ProxyApp(hub.registry, config)
+            running.push_async_callback(proxy.aclose)
+            port = await (serve_whole(hub, config, running) if whole else serve_bare(proxy, running))
+            started.append(Served(hub, port, asyncio.get_running_loop(), proxy))
             ready.set()
-            try:
-                with sock:
-                    # serve() would take over the process's signals.
-                    await server._serve([sock])  # pyright: ignore[reportPrivateUsage]
-            finally:
-                await proxy.aclose()
+            await stop.wait()
 
     def run() -> None:
         try:
@@ -217,8 +202,47 @@ def serving(directory: Path, config: HttpConfig | None = None, **options: Any) -
         if started:
             yield started[0]
     finally:
-        for server in stop:
-            server.should_exit = server.force_exit = True
+        if started:
+            started[0].loop.call_soon_threadsafe(stop.set)
         thread.join(30)
     if failures:
         raise failures[0]
+
+
+async def serve_whole(hub: AsyncHub, config: HttpConfig, running: contextlib.AsyncExitStack) -> int:
+    server = Server(config)
+    await server.start(create_app(hub, config))
+    running.push_async_callback(server.stop)
+    return server.port
+
+
+async def serve_bare(proxy: ProxyApp, running: contextlib.AsyncExitStack) -> int:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"].startswith("/hub/proxy/"):
+            await proxy(dict(scope, root_path="/hub/proxy"), receive, send)
+        else:
+            await PlainTextResponse("no", 404)(scope, receive, send)
+
+    sock = socket.create_server(("127.0.0.1", 0), backlog=256)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+    )
+    server = uvicorn.Server(config)
+    # serve() would take over the process's signals.
+    task = asyncio.create_task(server._serve([sock]))  # pyright: ignore[reportPrivateUsage]
+
+    async def end() -> None:
+        server.should_exit = server.force_exit = True
+        await task
+        sock.close()
+
+    running.push_async_callback(end)
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+        await asyncio.sleep(0.005)
+    return int(sock.getsockname()[1])

@@ -34,12 +34,12 @@ numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     token = Token(name="ci", role=Role.OPERATE, sha256=hashlib.sha256(TOKEN.encode()).hexdigest())
-    with serving(tmp_path_factory.mktemp("guarded"), HttpConfig(tokens=(token,))) as served:
+    with serving(tmp_path_factory.mktemp("guarded"), HttpConfig(tokens=(token,), port=0), whole=True) as served:
         served.provision("m")
         yield served
 
 
-HIDDEN = b"GET /hub/proxy/m/hidden-%b HTTP/1.1\r\nHost: a\r\nX-Hidden: 1\r\n\r\n"
+HIDDEN = b"GET /hub/proxy/m/hidden-%b HTTP/1.1\r\nHost: a\r\n" + AUTH + b"\r\n"
 POST = b"POST /hub/proxy/m/%b HTTP/1.1\r\nHost: a\r\n"
 
 # Each with a place for its marker. Those that a server may answer hold at most the one request that they show.
@@ -138,14 +138,15 @@ def test_nothing_hidden_reaches_the_instance(guarded: Served, case: str) -> None
     assert TOKEN not in str(requests)
     assert b"hidden" not in answer
     # The next client on the kept connections gets its own answer.
-    assert guarded.get("/hub/proxy/m/next").json()["target"] == "/next"
+    assert guarded.get("/hub/proxy/m/next", AUTH.decode().strip()).json()["target"] == "/next"
 
 
 def test_a_second_request_right_behind_is_a_request(guarded: Served) -> None:
     """The cases above would also pass if nothing ever got through: what is framed properly does, one after the other."""
     info = guarded.run(guarded.hub.module("m"))
     marker = b"both-%d-z" % next(numbers)
-    data = (POST + b"Content-Length: 3\r\n\r\nabc" + POST + b"Content-Length: 0\r\n\r\n").replace(b"%b", marker)
+    post = POST + AUTH
+    data = (post + b"Content-Length: 3\r\n\r\nabc" + post + b"Content-Length: 0\r\n\r\n").replace(b"%b", marker)
     answer = exchange(guarded.port, data, patience_s=2)
     assert answer.count(b"HTTP/1.1 200 OK") == 2
     assert [(r["target"], r["size"]) for r in noted(info, marker)] == [
@@ -171,7 +172,8 @@ def test_no_target_leads_elsewhere(guarded: Served, target: str, expected: str) 
     info = guarded.run(guarded.hub.module("m"))
     marker = b"target-%d-z" % next(numbers)
     line = target.replace("%b", marker.decode())
-    exchange(guarded.port, f"GET {line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode(), patience_s=5)
+    head = f"GET {line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".encode()
+    exchange(guarded.port, head + AUTH + b"\r\n", patience_s=5)
     requests = noted(info, marker)
     assert [r["target"] for r in requests] == [expected.replace("%b", marker.decode())]
     assert dict(requests[0]["headers"])["host"] == f"127.0.0.1:{info.port}"
@@ -190,8 +192,8 @@ BASES = st.sampled_from(
     [
         POST + AUTH + b"Content-Length: 5\r\n\r\nhello",
         POST + AUTH + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked\r\nTrailer: X\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
-        b"GET /hub/proxy/m/%b HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n",
+        POST + AUTH + b"Transfer-Encoding: chunked\r\nTrailer: X\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        b"GET /hub/proxy/m/%b HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n" + AUTH + b"\r\n",
     ]
 )
 
