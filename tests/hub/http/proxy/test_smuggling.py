@@ -255,7 +255,9 @@ def test_the_instance_sees_what_a_strict_parser_sees_or_less(guarded: Served, da
     check_fields(requests)
     got = [(r["method"], r["target"], r["body"].encode("latin-1")) for r in requests if "body" in r]
     expected = [(m, bare(t), b) for m, t, b in strictly(data) if marker.decode() in bare(t)]
-    assert got == expected[: len(got)], f"{data!r}: {got} is no beginning of {expected}"
+    # Some are refused on the way: those get through that carry a token.
+    left = iter(expected)
+    assert all(request in left for request in got), f"{data!r}: {got} are not among {expected}, in this order"
 
 
 def bare(target: str) -> str:
