@@ -221,7 +221,12 @@ def strictly(data: bytes) -> list[tuple[str, str, bytes]]:
     while data:
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
         # Empty lines before a request are to be ignored, several spaces in its first line may be one (RFC 9112, 2.2, 3).
-        parser.receive_data(re.sub(rb"\A[\r\n]*([!-~]+) +([!-~]+) +", rb"\1 \2 ", data))
+        data = re.sub(rb"\A[\r\n]*([!-~]+) +([!-~]+) +", rb"\1 \2 ", data)
+        # A wrong `Host` is no matter of framing: such a request may be refused, and the next one answered.
+        head, end, rest = data.partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        lines = [first, b"Host: a", *(line for line in lines if not line.lower().startswith(b"host:"))]
+        parser.receive_data(b"\r\n".join(lines) + end + rest)
         parser.receive_data(b"")
         try:
             event = parser.next_event()
