@@ -16,6 +16,10 @@ from hub.errors import InvalidConfig
 from hub.instance.kind import Kind
 
 ENVIRONMENT_PREFIX = "MODHUB_"
+HTTP_TABLE = "http"
+HTTP_PREFIX = "MODHUB_HTTP_"
+# What is for a hub's clients: the same environment may hold both, and one must not make the other fail.
+CLIENT_VARIABLES = frozenset({"MODHUB_URL", "MODHUB_TOKEN", "MODHUB_TOKEN_FILE", "MODHUB_CA_FILE"})
 # Taken from a variable as they stand there; all others are read as TOML. A size may be a text or a number.
 _TEXTS = frozenset(
     f.name
@@ -24,12 +28,19 @@ _TEXTS = frozenset(
 )
 
 
-def load(path: str | os.PathLike[str] | None, environment: Mapping[str, str], **flags: Any) -> HubConfig:
+def load(
+    path: str | os.PathLike[str] | None,
+    environment: Mapping[str, str],
+    *,
+    fallback: Mapping[str, Any] | None = None,
+    **flags: Any,
+) -> HubConfig:
     """Read a configuration from a TOML file, the environment and flags.
 
     Args:
         path: the file; `None` = none.
         environment: variables, of which `MODHUB_*` count; structured values are TOML (`MODHUB_PORTS="[7000, 7999]"`).
+        fallback: a `data_dir` and a `backend` that belong together, for where neither of them is given.
         **flags: parameters, which win; `None` = not given.
 
     Returns:
@@ -40,14 +51,41 @@ def load(path: str | os.PathLike[str] | None, environment: Mapping[str, str], **
     """
     given = _from_file(path) if path is not None else {}
     given |= _from_environment(environment)
-    return configure(**given | {key: value for key, value in flags.items() if value is not None})
+    given |= {key: value for key, value in flags.items() if value is not None}
+    if fallback is not None and not given.keys() & fallback.keys():
+        given |= fallback
+    return configure(**given)
+
+
+def configures_hub(variable: str) -> bool:
+    """Return whether an environment variable is one of the hub's configuration, right or wrong."""
+    return variable.startswith(ENVIRONMENT_PREFIX) and not (
+        variable.startswith(HTTP_PREFIX) or variable in CLIENT_VARIABLES
+    )
+
+
+def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file, whatever is in it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its values; nothing is checked.
+
+    Raises:
+        InvalidConfig: it can't be read.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidConfig(f"configuration {os.fspath(path)!r} can't be read: {error}") from error
 
 
 def _from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidConfig(f"configuration {os.fspath(path)!r} can't be read: {error}") from error
+    values = read_file(path)
+    # The HTTP side's: `hub.http.config_sources` checks it. A hub that is embedded may be given the same file.
+    values.pop(HTTP_TABLE, None)
     if "kinds" in values:
         values["kinds"] = _kinds_from_table(values["kinds"])
     return values
@@ -77,7 +115,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     known = {f.name for f in dataclasses.fields(HubConfig)} - {"kinds"}
     for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        if not configures_hub(variable):
             continue
         key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if key not in known:

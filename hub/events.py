@@ -117,6 +117,24 @@ VOCABULARY: Mapping[str, EventSpec] = {
     ),
     "backend.available": EventSpec(_I, ("duration_ms",), "It answers again, after so long."),
     "plugin.failed": EventSpec(_E, ("plugin", "error"), "A plugin could not be started."),
+    "http.starting": EventSpec(
+        _I, ("url", "data_dir", "backend", "config"), "The server has its address, and answers when the hub runs."
+    ),
+    "http.listening": EventSpec(_I, ("url",), "The server answers."),
+    "http.stopping": EventSpec(_I, ("reason",), "No new connections; running requests end."),
+    "http.closed": EventSpec(_I, ("url", "cut_off"), "The server is gone; so many requests had to be cut off."),
+    "http.tls_reloaded": EventSpec(_I, (), "The certificate was read again, for connections from now on."),
+    "http.tls_failed": EventSpec(_E, ("error",), "The certificate can't be read again; the one of before goes on."),
+    "http.refused": EventSpec(
+        _W,
+        ("method", "path", "status", "code", "client", "asked_by", "suppressed"),
+        "A request was refused: who may not, or too much; `suppressed` others before it were not logged.",
+    ),
+    "http.failed": EventSpec(
+        _E,
+        ("method", "path", "error", "traceback"),
+        "A defect in answering a request; its sender is told nothing of it.",
+    ),
 }
 
 

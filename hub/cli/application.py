@@ -10,13 +10,17 @@ import click
 
 from hub._version import __version__
 from hub.cli.backend import backend
+from hub.cli.completion import completion
 from hub.cli.demo import demo
 from hub.cli.doctor import doctor
 from hub.cli.failures import EXIT_FAILED, EXIT_USAGE, exit_code, report, report_usage
 from hub.cli.interrupts import Interrupted
+from hub.cli.remote import COMMANDS as REMOTE
+from hub.cli.serve import serve
+from hub.cli.token import token
 from hub.errors import ModhubError
 
-COMMANDS: tuple[click.Command, ...] = (demo, doctor, backend)
+COMMANDS: tuple[click.Command, ...] = (demo, serve, *REMOTE, token, doctor, backend, completion)
 """Every command, in the order of the help page. A new one is added here."""
 
 
@@ -32,7 +36,9 @@ def modhub(context: click.Context) -> None:
     \b
     Examples:
       modhub demo                       watch it work, in a temporary directory
-      modhub demo --kind redis          the same with real Redis servers
+      modhub serve                      run a hub, with its HTTP API and dashboard
+      modhub provision tenant-42        bring a module up there
+      modhub status                     ... and see what there is
       modhub doctor                     is this machine fit to run modules?
       modhub doctor --config hub.toml   ... and this configuration?
       modhub backend ls                 which modules does the backend hold?

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from hub.cli.refusal import HubRefused
 from hub.errors import (
     InvalidConfig,
     InvalidModuleId,
@@ -23,17 +24,31 @@ _USAGE = (InvalidConfig, InvalidModuleId, UnknownKind)
 _REFUSED = (InvalidState, KindMismatch, LeaseHeld)
 
 
+# The same where a hub told it over HTTP; beside them what no error of the hub's own stands for.
+_USAGE_CODES = frozenset({error.code for error in _USAGE} | {"unauthenticated", "forbidden", "invalid-request"})
+_REFUSED_CODES = frozenset(error.code for error in _REFUSED)
+
+
 def exit_code(error: ModhubError) -> int:
     """Return the exit code of a command that an error ended."""
+    if isinstance(error, HubRefused):
+        if error.problem_code in _USAGE_CODES:
+            return EXIT_USAGE
+        return EXIT_REFUSED if error.problem_code in _REFUSED_CODES else EXIT_FAILED
     if isinstance(error, _USAGE):
         return EXIT_USAGE
     return EXIT_REFUSED if isinstance(error, _REFUSED) else EXIT_FAILED
 
 
-def report(error: ModhubError) -> None:
-    """Tell about an error on stderr."""
-    click.echo(f"error: {error.message}", err=True)
-    if isinstance(error, StartFailed) and error.output:
+def report(error: ModhubError, *, about: str = "") -> None:
+    """Tell about an error on stderr.
+
+    Args:
+        error: the error.
+        about: which of several things it is about.
+    """
+    click.echo(f"error: {about}: {error.message}" if about else f"error: {error.message}", err=True)
+    if isinstance(error, StartFailed | HubRefused) and error.output:
         click.echo("its last output:", err=True)
         for line in error.output.splitlines():
             click.echo(f"    {line}", err=True)

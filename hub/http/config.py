@@ -1,5 +1,7 @@
 """What the HTTP side can be told: the fields are the keys of `[http]` in the TOML file, and `MODHUB_HTTP_*`."""
 
+# ruff: noqa: RUF009 - _option() makes dataclass fields; ruff knows only dataclasses.field by name
+
 from __future__ import annotations
 
 import enum

@@ -72,7 +72,7 @@ def check_setup(sources: Sources) -> Iterator[Finding]:
         sources: where it comes from.
     """
     absent = sources.absent
-    flags: dict[str, str | None] = {"data_dir": sources.data_dir, "backend": sources.backend}
+    flags: dict[str, Any] = {"data_dir": sources.data_dir, "backend": sources.backend}
     flags |= {key: _ABSENT[key] for key in absent}
     try:
         config = load(sources.path, sources.environment, **flags)

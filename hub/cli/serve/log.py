@@ -1,0 +1,49 @@
+"""The log of `modhub serve`, on stderr. An embedded hub configures none: there it is the host's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, TextIO
+
+import structlog
+
+from hub.cli.terminal import Terminal
+from hub.events import LOGGER_NAME
+
+FORMATS = ("console", "json")
+
+
+def configure_log(style: str, stream: TextIO) -> None:
+    """Write records from now on, one a line.
+
+    Args:
+        style: of `FORMATS`.
+        stream: where to.
+    """
+    before: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),  # an event's attributes
+    ]
+    after: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_own_name]
+    if style == "json":
+        after += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    else:
+        after += [
+            structlog.dev.ConsoleRenderer(colors=Terminal.of(stream).colour, exception_formatter=structlog.dev.plain_traceback)
+        ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=after, foreign_pre_chain=before))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger(LOGGER_NAME).setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a log that nobody reads any more is no reason to end
+
+
+def _without_own_name(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Name the logger of others' records only."""
+    if event.get("logger") == LOGGER_NAME:
+        del event["logger"]
+    return event

@@ -1,0 +1,68 @@
+"""The first look at a request: whether it comes from where it may."""
+
+from __future__ import annotations
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub.http.origin import Provenance, host_allowed, is_loopback, refusal
+from hub.http.paths import is_page, is_proxied, route_path
+from hub.http.problem import Refused
+from hub.http.refusing import refuse
+from hub.http.service import Service
+
+_SCHEMES = {"https": "https", "wss": "https"}
+
+
+class Gate:
+    """Refuses requests by address, `Host`, `Origin` and `Sec-Fetch-*`, before anything else is done for them.
+
+    Without tokens only this machine may ask, and no page but the hub's own. With tokens neither matters: a browser sends
+    no bearer token of its own accord, so other sites' pages have nothing to ride on.
+
+    Args:
+        app: what answers.
+        service: the application's state.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        reason = self._refusal(scope)
+        if reason is None:
+            await self._app(scope, receive, send)
+            return
+        refused = Refused("forbidden", reason[0], hint=reason[1])
+        self._service.log_refusal(scope, refused)
+        await refuse(refused, scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> tuple[str, str] | None:
+        config, headers = self._service.config, HTTPConnection(scope).headers
+        if self._service.authenticator.required:
+            if config.allowed_hosts and not host_allowed(
+                headers.get("host"), (config.host, *config.allowed_hosts), loopback=True
+            ):
+                return "the hub does not go by this Host", "add it to `allowed_hosts`"
+            return None
+        if not is_loopback(self._service.address(scope)):
+            return "without tokens only this machine may ask", "configure tokens: `modhub token` makes one"
+        path = route_path(scope)
+        provenance = Provenance(
+            method=scope.get("method", "GET"),
+            page=is_page(path) and not is_proxied(path),
+            scheme=_SCHEMES.get(scope["scheme"], "http"),
+            host=headers.get("host"),
+            origin=headers.get("origin"),
+            fetch_site=headers.get("sec-fetch-site"),
+            fetch_mode=headers.get("sec-fetch-mode"),
+            fetch_dest=headers.get("sec-fetch-dest"),
+        )
+        reason = refusal(provenance, (config.host, *config.allowed_hosts))
+        hint = "call it by a name of `allowed_hosts` or loopback, and not from another site's page"
+        return (reason, hint) if reason is not None else None

@@ -1,0 +1,136 @@
+"""What all calls share: the way to the hub, the configuration, who may ask, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from actors import Message, Ref
+from hub.answers import translated
+from hub.errors import ModhubError
+from hub.events import EventBus
+from hub.http.auth import Authenticator, Caller, require
+from hub.http.config import HttpConfig, Role
+from hub.http.feed import Feed
+from hub.http.origin import client_address
+from hub.http.problem import Refused, kind_of
+from hub.http.refusals import RefusalLog
+from hub.hub import AsyncHub, Hub
+
+R = TypeVar("R")
+
+
+class Service:
+    """The state of one application.
+
+    Args:
+        hub: the hub, entered by whoever serves the application.
+        config: the configuration.
+
+    Attributes:
+        config: the configuration.
+        authenticator: tells who asks.
+        bus: writes the application's own events to the log.
+        feed: the hub's events, for those who listen.
+    """
+
+    def __init__(self, hub: AsyncHub | Hub, config: HttpConfig) -> None:
+        self._hub = hub
+        self.config = config
+        self.authenticator = Authenticator(config.tokens)
+        self.bus = EventBus()
+        self.feed = Feed(self.ask)
+        self._refusals = RefusalLog(self.bus)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._endings: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def registry(self) -> Ref[Any]:
+        """The hub's registry.
+
+        Raises:
+            HubClosed: the hub does not run.
+        """
+        return self._hub.registry
+
+    async def ask(self, message: Message[R], timeout: float | None = None) -> R:  # noqa: ASYNC109 - a deadline that travels with the message
+        """Ask the hub, from any loop; `timeout` and errors as of `AsyncHub.ask`."""
+        with translated(message):
+            return await self.registry.ask_async(message, timeout=timeout)
+
+    def own(self, work: Awaitable[R]) -> asyncio.Task[R]:
+        """Run something that goes on when its caller leaves; it ends with the application at the latest.
+
+        Its failure is its awaiter's if there is one, and else nobody's: the hub has logged why an operation failed.
+        """
+
+        async def run() -> R:
+            return await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: asyncio would else report it as lost
+
+    def at_end(self, ending: Callable[[], Awaitable[None]]) -> None:
+        """Await this when the application ends."""
+        self._endings.append(ending)
+
+    async def close(self) -> None:
+        """End what still runs; operations of the hub that have started go on there."""
+        await self.feed.close()
+        for ending in self._endings:
+            await ending()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, ModhubError):
+                await task
+
+    def address(self, scope: Scope) -> str:
+        """Return where a request comes from; empty on a Unix socket."""
+        client = scope.get("client")
+        forwarded = HTTPConnection(scope).headers.get("x-forwarded-for") if self.config.trusted_proxies else None
+        return client_address(client[0] if client else "", forwarded, self.config.trusted_proxies)
+
+    def admit(self, scope: Scope, role: Role) -> Caller:
+        """Return who sends a request that needs a role, and remember it with the request.
+
+        Raises:
+            Refused: they may not.
+        """
+        authorization = HTTPConnection(scope).headers.get("authorization")
+        caller = self.authenticator.identify(authorization, self.address(scope))
+        scope.setdefault("state", {})["caller"] = caller  # `request.state`, where the proxy looks for it too
+        require(caller, role)
+        return caller
+
+    def log_refusal(self, scope: Scope, error: ModhubError | Refused) -> None:
+        """Log that a request was refused."""
+        status = error.status_code if isinstance(error, Refused) else kind_of(error).status
+        caller: Caller | None = scope.get("state", {}).get("caller")
+        self._refusals.write(
+            method=scope.get("method", "WEBSOCKET"),
+            path=scope["path"],
+            status=status,
+            code=error.code,
+            client=self.address(scope),
+            asked_by=caller.asked_by if caller else None,
+        )
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Return who sends a request that was admitted."""
+    caller: Caller = scope["state"]["caller"]
+    return caller
