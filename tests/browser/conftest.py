@@ -73,9 +73,26 @@ def make_site(make_hub: Callable[..., Hub]) -> Iterator[MakeSite]:
         site.stop()
 
 
+@pytest.fixture(scope="package")
+def common_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("common")
+
+
+@pytest.fixture(scope="package")
+def common_site(common_root: Path) -> Iterator[Site]:
+    options: dict[str, Any] = {"kinds": [tiny(), talker()], "default_kind": "tiny", "restart_delay": 30.0}
+    with Hub(common_root / "data", f"file://{common_root / 'backend'}", **options) as hub:
+        site = Site(hub)
+        yield site
+        site.stop()
+
+
 @pytest.fixture
-def site(make_site: MakeSite) -> Site:
-    return make_site()
+def site(common_site: Site) -> Iterator[Site]:
+    """A site without modules. One hub for most tests, since a start takes longer than they do."""
+    yield common_site
+    for info in common_site.hub.modules():
+        common_site.hub.obliterate(info.module_id)
 
 
 class Complaints:

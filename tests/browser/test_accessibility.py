@@ -33,7 +33,6 @@ def sideways(page: Page) -> int:
         ("light", {**DESKTOP, "color_scheme": "light"}),
         ("dark", {**DESKTOP, "color_scheme": "dark"}),
         ("phone", {**PHONE, "color_scheme": "light"}),
-        ("phone-dark", {**PHONE, "color_scheme": "dark"}),
     ],
 )
 def test_nothing_is_in_anybodys_way(site: Site, open_page: OpenPage, look: str, options: dict[str, Any]) -> None:

@@ -47,13 +47,13 @@ def test_a_module_is_provisioned_by_name_and_kind(site: Site, page: Page) -> Non
     assert site.hub.module("fresh").kind == "talker"
 
 
-def test_obliterating_one_wants_its_name_and_tells_what_went(site: Site, page: Page, tmp_path: Path) -> None:
+def test_obliterating_one_wants_its_name_and_tells_what_went(site: Site, page: Page, common_root: Path) -> None:
     """Nothing can be pressed before the name stands there; the result names blobs, bytes and the empty listing."""
     site.hub.provision("doomed")
     site.hub.hibernate("doomed")
     site.hub.checkpoint("doomed")
     site.hub.wake("doomed")
-    assert holds(tmp_path, "doomed")
+    assert holds(common_root, "doomed")
     row(page, "doomed").get_by_role("button", name="Obliterate doomed").click()
     dialog = page.get_by_role("dialog", name="Obliterate doomed?")
     expect(dialog).to_contain_text("Everything that the backend holds of it goes")
@@ -75,15 +75,15 @@ def test_obliterating_one_wants_its_name_and_tells_what_went(site: Site, page: P
     take_picture(page, "obliterated")
     result.get_by_role("button", name="Close").last.click()
     expect(row(page, "doomed")).to_have_count(0)
-    assert not holds(tmp_path, "doomed")
+    assert not holds(common_root, "doomed")
 
 
-def test_a_name_that_only_the_backend_knows_is_obliterated(site: Site, page: Page, tmp_path: Path) -> None:
+def test_a_name_that_only_the_backend_knows_is_obliterated(site: Site, page: Page, common_root: Path) -> None:
     """A module that nothing tracks, of which the backend holds data, is erased by name after it was typed twice."""
     site.hub.provision("forgotten")
     site.hub.deprovision("forgotten")
     assert not tracked(site, "forgotten")
-    assert holds(tmp_path, "forgotten")
+    assert holds(common_root, "forgotten")
     page.get_by_role("button", name="Obliterate by name…").click()
     dialog = page.get_by_role("dialog")
     button = dialog.get_by_role("button", name="Obliterate", exact=True)
@@ -94,10 +94,10 @@ def test_a_name_that_only_the_backend_knows_is_obliterated(site: Site, page: Pag
     button.click()
     expect(dialog.get_by_role("heading")).to_have_text("forgotten is obliterated")
     expect(dialog).to_contain_text("The listing afterwards is empty")
-    assert not holds(tmp_path, "forgotten")
+    assert not holds(common_root, "forgotten")
 
 
-def test_obliterating_a_selection_wants_the_number_and_the_word(site: Site, page: Page, tmp_path: Path) -> None:
+def test_obliterating_a_selection_wants_the_number_and_the_word(site: Site, page: Page, common_root: Path) -> None:
     """All names are listed, the word and their number typed; each has its outcome, others stay."""
     for name in ("gone-1", "gone-2", "stays"):
         site.hub.provision(name)
@@ -117,7 +117,7 @@ def test_obliterating_a_selection_wants_the_number_and_the_word(site: Site, page
     page.keyboard.press("Escape")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator(".selection")).to_be_hidden()
-    assert not holds(tmp_path, "gone")
+    assert not holds(common_root, "gone")
     assert tracked(site, "stays")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import take_picture
+from tests.browser.conftest import Complaints, take_picture
 from tests.browser.serving import Site
 from tests.browser.test_list import row, state
 
@@ -27,8 +27,9 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"{name!r} was not among {seen}")
 
 
-def test_provision_open_and_obliterate_by_keys_alone(site: Site, page: Page) -> None:
+def test_provision_open_and_obliterate_by_keys_alone(page: Page, complaints: Complaints) -> None:
     """A module is made, found, opened and obliterated with nothing but keys, and the focus is always to be seen."""
+    complaints.expect("status of 404")
     page.keyboard.press("n")
     page.keyboard.type("by-key")
     page.keyboard.press("Enter")

@@ -133,16 +133,16 @@ def test_a_crashed_module_is_brought_up_by_its_button(site: Site, page: Page) ->
 def test_a_refusal_is_told_with_its_hint(site: Site, page: Page, complaints: Complaints) -> None:
     """What the hub refuses is shown with its reason and what to do next, and stays until it is closed."""
     complaints.expect("status of 409")
-    site.hub.provision("alpha")
-    site.hub.deprovision("alpha")
+    site.hub.provision("kept")
+    site.hub.deprovision("kept")
     page.get_by_role("button", name="Provision…").click()
-    page.get_by_label("Name").fill("alpha")
+    page.get_by_label("Name").fill("kept")
     page.get_by_label("Kind", exact=True).last.select_option("talker")
-    with page.expect_response("**/hub/modules/alpha/provision") as answer:
+    with page.expect_response("**/hub/modules/kept/provision") as answer:
         page.get_by_role("dialog").get_by_role("button", name="Provision").click()
     problem = answer.value.json()
     notice = page.locator(".notice.error")
-    expect(notice).to_contain_text("Provision failed: alpha")
+    expect(notice).to_contain_text("Provision failed: kept")
     expect(notice).to_contain_text(problem["detail"])
     if problem.get("hint"):
         expect(notice).to_contain_text(problem["hint"])

@@ -41,7 +41,7 @@ def test_a_reader_sees_all_and_may_do_nothing(guarded: Site, open_page: OpenPage
     expect(page.locator("tbody tr")).to_have_count(0)
     page.keyboard.press("Escape")
     take_picture(page, "token-dialog")
-    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("textbox", name="Token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("does not know this token")
     sign_in(page, "read")
