@@ -17,6 +17,7 @@ from hub.http.gate import Gate
 from hub.http.limits import Limits
 from hub.http.openapi import describe, description_routes
 from hub.http.pages import dashboard_routes
+from hub.http.proxied import Proxied
 from hub.http.security_headers import SecurityHeaders
 from hub.http.service import Service
 from hub.hub import AsyncHub, Hub
@@ -65,6 +66,7 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
             Middleware(SecurityHeaders),
             Middleware(Gate, service=service),
             Middleware(Limits, service=service),
+            Middleware(Proxied, service=service),
         ],
         telemetry={"auto_configure": False},  # whether anything is exported is the host's business
     )

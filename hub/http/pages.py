@@ -63,9 +63,8 @@ def asset_response(request: Request, asset: Asset) -> Response:
 
 def dashboard_routes() -> list[Route]:
     """Return the routes of the dashboard's pages and files."""
-    folder = resources.files("hub") / "dashboard"
-    assets: Mapping[str, Asset] = load_assets(folder) if folder.is_dir() else {}
-    index = assets.get("index.html") or asset_of("index.html", b"<!doctype html><title>modhub</title>modhub")
+    assets = load_assets(resources.files("hub") / "dashboard")
+    index = assets["index.html"]
     # The same page one level below: what it refers to is relative, since it may be mounted anywhere.
     below = asset_of("index.html", index.body.replace(b'"./', b'"../'))
 

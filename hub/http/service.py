@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection
@@ -47,6 +47,7 @@ class Service:
         self.feed = Feed(self.ask)
         self._refusals = RefusalLog(self.bus)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._endings: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def registry(self) -> Ref[Any]:
@@ -81,9 +82,15 @@ class Service:
         if not task.cancelled():
             task.exception()  # looked at: asyncio would else report it as lost
 
+    def at_end(self, ending: Callable[[], Awaitable[None]]) -> None:
+        """Await this when the application ends."""
+        self._endings.append(ending)
+
     async def close(self) -> None:
         """End what still runs; operations of the hub that have started go on there."""
         await self.feed.close()
+        for ending in self._endings:
+            await ending()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

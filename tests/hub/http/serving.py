@@ -69,10 +69,15 @@ class Served:
         wait_until(lambda: self.server.started)
         return self
 
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """Call something on the server's loop."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(function, *args)
+
     def stop(self) -> None:
         self._pool.clear()
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(drain, self._drained)
+        if self._thread.is_alive():
+            self.call(drain, self._drained)
             self.server.should_exit = True
         self._thread.join(15)
         assert not self._thread.is_alive(), "the server did not end"
@@ -104,7 +109,11 @@ class Served:
         with self.connect() as connection:
             fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
             connection.sendall(f"GET /hub/events{query} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
-            yield Stream(connection)
+            stream = Stream(connection)
+            try:
+                yield stream
+            finally:
+                stream.close()
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,9 @@ class Stream:
         while line := self._file.readline().strip():
             name, _, value = line.decode().partition(":")
             self.headers[name.lower()] = value.strip()
+
+    def close(self) -> None:
+        self._file.close()
 
     def _lines(self) -> Iterator[str]:
         rest = b""
