@@ -21,7 +21,7 @@ from tests.browser.test_list import state
 
 FLEET = 10_000
 PER_SECOND = 500
-SECONDS = 4
+SECONDS = 3
 
 # Notes when the first row stands there, and every task that keeps the page from answering for more than 50 ms.
 MEASURE = """
@@ -142,8 +142,8 @@ def test_a_storm_of_events_does_not_hold_the_page(fleet: Site, open_page: OpenPa
     expect(page.locator("tbody .state[data-state='provisioned']").first).to_be_visible()
     while not ended.is_set():
         page.wait_for_timeout(100)
-    fleet.hub.wake("m00007")
-    expect(state(page, "m00007")).to_have_text("provisioned")
+    fleet.hub.provision("a-real-one")
+    expect(state(page, "a-real-one")).to_have_text("provisioned")
     expect(link).to_be_focused()
     tasks = page.evaluate("window.tasks")
     reads = len([url for url in asked if "/hub/status" in url])
