@@ -72,7 +72,8 @@ class Registry(Actor):
             case FindModules():
                 return find_modules(directory, message)
             case DescribeUsage(module_id):
-                return tuple(self._find(module_id).usage or ())
+                usage = self._find(module_id).usage
+                return usage.samples() if usage is not None else ()
             case ReadLog(module_id):
                 self._find(module_id)
                 return self.forward(self._actor("log-reader"))
@@ -153,9 +154,8 @@ class Registry(Actor):
         kinds = self._services.config.kinds
         if isinstance(message, Provision) and message.kind is not None and message.kind not in kinds:
             raise UnknownKind(f"{message.kind!r} is no kind", hint=f"configured: {', '.join(sorted(kinds))}")
-        if isinstance(message, ASKED):
-            return self.forward(self._cell(module_id), on_dropped=accept(self._services, message))
-        return self.forward(self._cell(module_id))
+        cell = self._cell(module_id)
+        return self.forward(cell, on_dropped=accept(self._services, message) if isinstance(message, ASKED) else None)
 
     def _kinds(self) -> tuple[str, ...]:
         config = self._services.config

@@ -57,6 +57,7 @@ from hub.watchdog import (
     Resume,
     StallWatch,
     Unavailable,
+    UsageSampler,
     Watchdog,
 )
 from hub.workers import Workers, finish
@@ -241,6 +242,9 @@ class Runtime:
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
         system.spawn(Relisting, services, name="relisting", supervision=_HUB_SUPERVISION)
         system.spawn(DiskWatch, services, name="disk-watch", supervision=_HUB_SUPERVISION)
+        if self._config.usage_interval:
+            interval_s = self._config.usage_interval
+            system.spawn(UsageSampler, services, interval_s, name="usage", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
 
