@@ -13,6 +13,7 @@ import { REQUESTS, offeredTo } from "./lifecycle.js";
 import { changesOf } from "./list_page.js";
 import { LogTail } from "./log_tail.js";
 import { announce, complain } from "./notices.js";
+import { OperationsPanel } from "./operations_panel.js";
 import { Timeline } from "./timeline.js";
 
 const PAUSE_MS = 400;
@@ -23,6 +24,7 @@ export class ModulePage {
   #module = null;
   #describedAt = 0;
   #offered = null;
+  #toldAt = 0;
   #abort = new AbortController();
   #timers = [];
   #fetch = coalesced(() => this.#load(), PAUSE_MS);
@@ -34,6 +36,7 @@ export class ModulePage {
     this.gone = h("section", { class: "panel gone", role: "status", hidden: true });
     this.error = h("pre");
     this.errorBox = h("section", { class: "panel last-error", "aria-label": "Last error", hidden: true }, h("h2", {}, "Last error"), this.error);
+    this.progress = new OperationsPanel({ inline: true });
     this.facts = new Facts();
     this.timeline = new Timeline();
     this.log = new LogTail(id);
@@ -46,11 +49,11 @@ export class ModulePage {
     this.element = h("div", {},
       h("nav", { class: "crumbs", "aria-label": "Way back" }, h("a", { href: router.href(""), "data-back": "" }, "All modules")),
       h("div", { class: "module-head" }, h("h1", { tabindex: "-1" }, id), this.badge, this.buttons),
-      this.gone, this.errorBox, this.details);
+      this.gone, this.progress.element, this.errorBox, this.details);
   }
 
   enter() {
-    this.shell.title(`${this.id} – modhub`);
+    this.shell.title(`${this.id} · modhub`);
     this.#load();
     this.#usage();
     this.#events();
@@ -78,12 +81,18 @@ export class ModulePage {
     const mine = records.filter(({ module_id: id }) => id === this.id);
     if (mine.length === 0) return;
     this.timeline.add(mine);
+    this.#toldAt = performance.now();
     for (const { name, fields, at } of mine) {
       if (name === "module.transition" && this.#module !== null) this.#show({ ...this.#module, ...changesOf(fields, at) });
       if (name === "module.crashed") announce(`${this.id} crashed`);
       if (name === "module.obliterated") this.#showGone(fields);
     }
     this.#fetch();
+  }
+
+  /** @param {object[]} entries the operations that run. */
+  operations(entries) {
+    this.progress.show(entries.filter(({ info }) => info.module_id === this.id));
   }
 
   offerAgain() {
@@ -124,8 +133,11 @@ export class ModulePage {
   }
 
   async #load() {
+    const asked = performance.now();
     try {
       const module = await api.module(this.id, this.#abort.signal);
+      // An event has told something newer meanwhile, and had it asked for again.
+      if (this.#toldAt > asked) return;
       this.gone.hidden = true;
       this.#show(module);
     } catch (error) {

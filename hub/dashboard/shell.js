@@ -41,7 +41,9 @@ export class Shell {
     this.#dock.append(element);
   }
 
-  totals(all, states) {
+  /** @param {Record<string, number>} states modules by state. */
+  totals(states) {
+    const all = Object.values(states).reduce((sum, number) => sum + number, 0);
     const parts = [plural(all, "module")];
     if (states.provisioned) parts.push(`${count(states.provisioned)} up`);
     if (states.crashed) parts.push(`${count(states.crashed)} crashed`);

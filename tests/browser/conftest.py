@@ -31,6 +31,9 @@ ARTEFACTS = Path(os.environ.get("MODHUB_TEST_ARTEFACTS", Path(__file__).with_nam
 # Seconds until a thing that should show does not any more.
 PATIENCE_MS = 15_000
 
+# A crash stays to be seen, and use is sampled soon.
+OPTIONS: dict[str, Any] = {"default_kind": "tiny", "restart_delay": 30.0, "usage_interval": 0.5}
+
 MakeSite = Callable[..., Site]
 OpenPage = Callable[..., Page]
 
@@ -48,7 +51,7 @@ def make_hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
     hubs: list[Hub] = []
 
     def make(**options: Any) -> Hub:
-        defaults: dict[str, Any] = {"kinds": [tiny(), talker()], "default_kind": "tiny", "restart_delay": 30.0}
+        defaults: dict[str, Any] = {"kinds": [tiny(), talker()], **OPTIONS}
         hub = Hub(tmp_path / "data", f"file://{tmp_path / 'backend'}", **defaults | options).start()
         hubs.append(hub)
         return hub
@@ -80,7 +83,7 @@ def common_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def common_site(common_root: Path) -> Iterator[Site]:
-    options: dict[str, Any] = {"kinds": [tiny(), talker()], "default_kind": "tiny", "restart_delay": 30.0}
+    options: dict[str, Any] = {"kinds": [tiny(), talker()], **OPTIONS}
     with Hub(common_root / "data", f"file://{common_root / 'backend'}", **options) as hub:
         site = Site(hub)
         yield site
@@ -130,7 +133,8 @@ def open_page(browser: Browser, complaints: Complaints, request: pytest.FixtureR
     pages: list[Page] = []
 
     def make(url: str = "", **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options)
+        settings: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
+        context = browser.new_context(**settings | options)
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(VIOLATIONS)
         page = context.new_page()

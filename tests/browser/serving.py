@@ -17,6 +17,18 @@ from hub import Hub
 from hub.http import HttpConfig, create_app, drain
 
 
+class Server(uvicorn.Server):
+    """Tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
 class Site:
     """The application of a hub on a port of its own, which it keeps when it is started anew.
 
@@ -46,19 +58,14 @@ class Site:
         self._app = create_app(self.hub, self._config)
         app = self._wrap(self._app) if self._wrap else self._app
         settings = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, access_log=False)
-        self._server = uvicorn.Server(settings)
-        self._ready = threading.Event()
+        self._server = Server(settings)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(listener)), name="uvicorn")
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._server.ready.wait(20)
 
     async def _serve(self, listener: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
-        serving = asyncio.ensure_future(self._server.serve([listener]))
-        while not self._server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        self._ready.set()
-        await serving
+        await self._server.serve([listener])
         listener.close()
 
     def stop(self) -> None:

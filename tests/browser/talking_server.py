@@ -1,9 +1,10 @@
 """An HTTP server for tests that says what it is told: `POST /say` writes the body to its output.
 
-With `--hostile` its first lines are what a page must never run or obey.
+With `--hostile` its first lines are what a page must never run or obey; with `--slow` it takes ten seconds to listen.
 """
 
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -33,6 +34,6 @@ class Talker(BaseHTTPRequestHandler):
 
 if "--hostile" in sys.argv:
     print("\n".join(HOSTILE), flush=True)
-if "--broken" in sys.argv:
-    sys.exit(3)
+if "--slow" in sys.argv:
+    time.sleep(10)
 HTTPServer(("127.0.0.1", int(sys.argv[1])), Talker).serve_forever()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import (  # type: ignore[import-untyped] # it has no types
+    Axe,  # pyright: ignore[reportMissingTypeStubs] # as above
+)
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage, take_picture
@@ -17,7 +19,8 @@ PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch":
 
 
 def violations(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
+    results: Any = Axe().run(page)
+    found: list[dict[str, Any]] = results.response["violations"]
     return [f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:4]]}" for one in found]
 
 

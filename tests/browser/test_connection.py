@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -38,7 +40,9 @@ def test_it_resumes_from_the_last_event(site: Site, page: Page, complaints: Comp
     complaints.expect(REFUSED)
     site.hub.provision("alpha")
     expect(state(page, "alpha")).to_have_text("provisioned")
-    with page.expect_request(lambda request: "/hub/events" in request.url and "last-event-id" in request.headers) as asked:
+    with page.expect_request(
+        lambda request: "/hub/events" in request.url and "last-event-id" in request.headers
+    ) as asked:
         site.stop()
         site.start()
     run, _, number = asked.value.headers["last-event-id"].rpartition("-")
@@ -49,7 +53,11 @@ def test_it_resumes_from_the_last_event(site: Site, page: Page, complaints: Comp
 
 def test_it_works_below_the_path_of_a_host(make_site: MakeSite, open_page: OpenPage) -> None:
     """Mounted at /modhub all links, files and calls stay below that, on both pages."""
-    site = make_site(wrap=lambda app: Starlette(routes=[Mount("/modhub", app)]), root="/modhub")
+
+    def mounted(app: Any) -> Starlette:
+        return Starlette(routes=[Mount("/modhub", app)])
+
+    site = make_site(wrap=mounted, root="/modhub")
     site.hub.provision("alpha")
     asked: list[str] = []
     page = open_page()

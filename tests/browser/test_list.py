@@ -22,7 +22,8 @@ def state(page: Page, module_id: str) -> Locator:
 
 
 def shown(page: Page) -> list[str]:
-    return page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.dataset.id)")
+    ids: list[str] = page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.dataset.id)")
+    return ids
 
 
 def kill(site: Site, module_id: str) -> None:
@@ -40,7 +41,7 @@ def crash(site: Site, module_id: str) -> None:
 
 
 def test_a_module_is_shown_with_its_facts(site: Site, page: Page) -> None:
-    """State as colour, icon and word, kind, port, uptime, idle time and dirty data stand in the row, and in its header."""
+    """State as colour, icon and word, kind, port, uptime, memory, idle time and dirty data stand in the row, and in its header."""
     info = site.hub.provision("alpha", kind="talker")
     expect(state(page, "alpha")).to_have_text("provisioned")
     assert state(page, "alpha").get_attribute("data-tone") == "good"
@@ -50,6 +51,7 @@ def test_a_module_is_shown_with_its_facts(site: Site, page: Page) -> None:
     expect(row(page, "alpha").locator(".col-uptime_s")).to_have_text(re.compile(r"^\d+ s$"))
     expect(row(page, "alpha").locator(".col-idle_s")).to_have_text(re.compile(r"^\d+ s$"))
     expect(row(page, "alpha").locator(".chip")).to_have_text("dirty")
+    expect(row(page, "alpha").locator(".col-memory_bytes")).to_have_text(re.compile(r"^[\d.]+ MB$"))
     headers = page.locator("thead th").all_inner_texts()
     for header in ("Module", "State", "Kind", "Port", "Uptime", "Restarts", "Memory", "Idle", "Saved", "Last error"):
         assert header in headers
@@ -101,7 +103,9 @@ def test_every_button_of_a_row_does_what_it_says(site: Site, page: Page) -> None
         row(page, "alpha").get_by_role("button", name=f"{name} alpha", exact=True).click()
 
     def offered() -> list[str]:
-        return row(page, "alpha").locator(".row-actions button").evaluate_all("all => all.map(one => one.dataset.request)")
+        buttons = row(page, "alpha").locator(".row-actions button")
+        requests: list[str] = buttons.evaluate_all("all => all.map(one => one.dataset.request)")
+        return requests
 
     expect(state(page, "alpha")).to_have_text("provisioned")
     assert offered() == ["hibernate", "checkpoint", "deprovision", "obliterate"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from hub import Hub
 from tests.browser.conftest import Complaints, MakeSite, OpenPage, take_picture
 from tests.browser.kinds import talker, tiny
 from tests.browser.serving import Site
@@ -113,6 +116,33 @@ def test_use_over_time_is_drawn(site: Site, alpha: Page) -> None:
     take_picture(alpha, "charts", full_page=True)
 
 
+def test_use_is_sampled_and_drawn_live(site: Site, alpha: Page) -> None:
+    """The hub's own samples of a real process reach facts and chart, and the line grows."""
+    memory = alpha.get_by_role("img", name=re.compile(r"^Memory from .* now [\d.]+ MB"))
+    expect(memory).to_be_visible()
+    expect(alpha.locator(".facts")).to_contain_text(re.compile(r"Memory[\d.]+ MB"))
+    points = len((memory.locator(".line").get_attribute("d") or "").split("L"))
+    alpha.wait_for_function(
+        "points => document.querySelector('.line.memory').getAttribute('d').split('L').length > points", arg=points
+    )
+
+
+def test_its_transfers_are_shown(alpha: Page) -> None:
+    """An operation on the module shows its bytes on its page; one on another module does not."""
+    running = {
+        "op_id": "1" * 16, "module_id": "alpha", "operation": "checkpoint", "status": "running", "step": "send",
+        "duration_s": 3.0, "bytes_done": 1_000_000, "bytes_total": 4_000_000, "files_done": 0, "files_total": 0,
+        "error": None, "error_code": None, "asked_by": "",
+    }  # fmt: skip
+    other = running | {"op_id": "2" * 16, "module_id": "beta"}
+    alpha.route("**/hub/operations", lambda route: route.fulfill(json={"operations": [running, other]}))
+    alpha.get_by_role("button", name="Hibernate alpha").click()
+    progress = alpha.locator(".progress")
+    expect(progress).to_contain_text("1 operation running")
+    expect(progress.get_by_role("progressbar", name="checkpoint of alpha")).to_have_attribute("value", "0.25")
+    expect(alpha.locator(".operations")).to_contain_text("beta")
+
+
 def test_that_it_is_obliterated_meanwhile_is_said(site: Site, alpha: Page, complaints: Complaints) -> None:
     """When somebody else obliterates it, its page says so and what went, and offers only what is left to do."""
     complaints.expect("status of 404")
@@ -133,21 +163,19 @@ def test_a_name_that_nothing_tracks_has_a_page(site: Site, open_page: OpenPage, 
     expect(page.locator(".module-head .state")).to_have_text("provisioned")
 
 
-def test_hostile_text_is_only_shown(make_site: MakeSite, open_page: OpenPage, make_hub: object) -> None:
+def test_hostile_text_is_only_shown(make_site: MakeSite, make_hub: Callable[..., Hub], open_page: OpenPage) -> None:
     """Markup and terminal codes in output, errors, kinds and reasons are text: nothing of them runs or is parsed."""
     evil = "<img src=x onerror=alert(1)>"
-    hub = make_hub(kinds=[tiny(), talker("evil", "--hostile"), talker("broken", "--hostile", "--broken")])  # type: ignore[operator] # a factory
-    site = make_site(hub=hub)
+    site = make_site(hub=make_hub(kinds=[tiny(), talker("evil", "--hostile")]))
     site.hub.provision("talks", kind="evil")
     page = open_page(f"{site.url}/")
     page.route("**/hub/kinds", lambda route: route.fulfill(json={"kinds": [evil], "default": evil}))
 
-    def rename(route: object) -> None:
-        answer = route.fetch()  # type: ignore[attr-defined] # playwright's route
-        body = answer.json()
-        for module in body["modules"]:
-            module.update(kind=evil, last_error=f"{evil}\nsecond line")
-        route.fulfill(json=body)  # type: ignore[attr-defined] # playwright's route
+    def rename(route: Route) -> None:
+        answer = route.fetch()
+        body: dict[str, Any] = answer.json()
+        body["modules"] = [module | {"kind": evil, "last_error": f"{evil}\nsecond line"} for module in body["modules"]]
+        route.fulfill(json=body)
 
     page.route("**/hub/status?*", rename)
     page.reload()
@@ -161,4 +189,4 @@ def test_hostile_text_is_only_shown(make_site: MakeSite, open_page: OpenPage, ma
     assert "\x1b" not in log.inner_text()
     expect(page.locator("#injected")).to_have_count(0)
     expect(page.locator("img:not(.brand img)")).to_have_count(0)
-    assert page.title() == "talks – modhub"
+    assert page.title() == "talks · modhub"
