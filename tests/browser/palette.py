@@ -51,19 +51,25 @@ def rows(png: bytes) -> tuple[int, list[bytes]]:
     return width, found
 
 
+def distance(one: Colour, other: Colour) -> int:
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+
+
 def nearest(palette: list[Colour], colour: Colour) -> int:
-    return min(range(len(palette)), key=lambda n: sum((a - b) ** 2 for a, b in zip(palette[n], colour, strict=True)))
+    return min(range(len(palette)), key=lambda n: distance(palette[n], colour))
 
 
 def smaller(png: bytes) -> bytes:
-    """Return the same picture with its 256 most frequent colours, the others as the nearest of them."""
+    """Return the same picture with its most frequent colours, the others as the nearest of them."""
     width, lines = rows(png)
     pixels: list[list[Colour]] = [list(zip(line[::3], line[1::3], line[2::3], strict=True)) for line in lines]
     frequent = Counter(itertools.chain.from_iterable(pixels)).most_common()
-    palette = [colour for colour, _ in frequent[:256]]
-    index = {colour: number for number, colour in enumerate(palette)}
-    for colour, _ in frequent[256:]:
-        index[colour] = nearest(palette, colour)
+    palette: list[Colour] = []
+    for colour, _ in frequent:
+        # Room is kept for rare colours that nothing is like: a small mark, a bar.
+        if len(palette) < 160 or (len(palette) < 256 and distance(palette[nearest(palette, colour)], colour) > 150):
+            palette.append(colour)
+    index = {colour: nearest(palette, colour) for colour, _ in frequent}
     data = b"".join(b"\0" + bytes(index[colour] for colour in line) for line in pixels)
     head = struct.pack(">IIBBBBB", width, len(pixels), 8, 3, 0, 0, 0)
     colours = bytes(itertools.chain.from_iterable(palette))

@@ -88,10 +88,8 @@ def take(page: Page, name: str) -> None:
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="modhub-", dir="/var/tmp") as root:
-        options = {"restart_delay": 300.0, "usage_interval": 1.0}
-        with Hub(
-            f"{root}/data", f"file://{root}/backend", kinds=[talker("notebook"), talker("import", "--slow")], **options
-        ) as hub:
+        kinds = [talker("notebook"), talker("import", "--slow")]
+        with Hub(f"{root}/data", f"file://{root}/backend", kinds=kinds, restart_delay=300.0, usage_interval=1.0) as hub:
             populate(hub)
             use(hub, 45.0)
             site = Site(hub)
@@ -103,7 +101,7 @@ def main() -> None:
                     ("dashboard", "", "light"),
                     ("dashboard-module", f"modules/{SHOWN}", "dark"),
                 ):
-                    size = {"width": 1280, "height": 730} if name == "dashboard" else {"width": 1200, "height": 780}
+                    size = {"width": 1280, "height": 830} if name == "dashboard" else {"width": 1200, "height": 780}
                     page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type] # plain dictionaries
                     page.goto(f"{site.url}/{path}")
                     page.locator("#connection[data-state=live]").wait_for()
