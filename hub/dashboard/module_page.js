@@ -111,7 +111,7 @@ export class ModulePage {
     this.#describedAt = performance.now();
     this.badge.hidden = false;
     setBadge(this.badge, module.state);
-    this.details.hidden = false;
+    this.facts.element.hidden = false;
     const failed = module.last_error ? plain(module.last_error) : "";
     this.errorBox.hidden = failed === "";
     setText(this.error, failed);
@@ -150,6 +150,7 @@ export class ModulePage {
   #showUntracked() {
     this.#module = null;
     this.badge.hidden = true;
+    this.facts.element.hidden = true;
     this.errorBox.hidden = true;
     this.log.restart();
     this.#offer(["provision", "obliterate"]);

@@ -280,6 +280,27 @@ def test_running_operations_show_how_far_they_are(site: Site, page: Page) -> Non
     expect(panel).to_be_hidden()
 
 
+def test_a_real_transfer_is_followed(site: Site, page: Page) -> None:
+    """While the hub sends much data to the backend, its events alone move the bar, and its end is told."""
+    info = site.hub.provision("bulky")
+    assert info.data_dir is not None
+    (info.data_dir / "data").write_bytes(os.urandom(200_000_000))
+    site.hub.hibernate("bulky")
+    page.evaluate("""
+      window.amounts = new Set();
+      new MutationObserver(() => {
+        const amount = document.querySelector(".operations .amount")?.textContent;
+        if (amount) window.amounts.add(amount);
+      }).observe(document.querySelector(".operations"), { childList: true, subtree: true, characterData: true });
+    """)
+    page.route("**/hub/operations", lambda route: route.fulfill(json={"operations": []}))
+    row(page, "bulky").get_by_role("button", name="Checkpoint bulky").click()
+    expect(page.locator(".notice").last).to_contain_text("bulky has a copy of its data in the backend")
+    amounts: list[str] = page.evaluate("[...window.amounts]")
+    assert any(re.match(r"[\d.]+ MB of 200 MB", amount) for amount in amounts), amounts
+    expect(page.locator(".operations")).to_be_hidden()
+
+
 def test_the_colours_can_be_chosen_and_are_kept(page: Page) -> None:
     """The switch goes from the system's colours to light, dark and back; a choice outlives the page."""
     switch = page.locator("#theme")

@@ -72,6 +72,7 @@ def test_its_buttons_work_and_the_timeline_follows(alpha: Page, complaints: Comp
     expect(timeline.locator("time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     alpha.get_by_role("button", name="Deprovision alpha").click()
     expect(alpha.get_by_role("heading", name="Not tracked")).to_be_visible()
+    expect(alpha.locator(".facts")).to_be_hidden()
     alpha.get_by_role("button", name="Provision alpha").click()
     expect(alpha.locator(".module-head .state")).to_have_text("provisioned")
 
