@@ -6,17 +6,18 @@ Everything here lives on the loop. Reading a module's status reads its entry and
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hub.checkpoint_run import CheckpointRun
-from hub.info import ModuleInfo, UsageSample
+from hub.info import ModuleInfo
 from hub.instance import Instance
 from hub.layout import Layout
 from hub.lifecycle import State
 from hub.operation import Operation
 from hub.record import ModuleRecord
+from hub.usage_history import UsageHistory
 
 _ASLEEP = frozenset({State.HIBERNATED, State.UNPROVISIONED})
 _SERVING = frozenset({State.PROVISIONED, State.HIBERNATING})
@@ -54,7 +55,7 @@ class Entry:
     checkpoint: CheckpointRun | None = None
     checkpointed_at: float | None = None
     ready_at: float | None = None
-    usage: deque[UsageSample] | None = None
+    usage: UsageHistory | None = None
 
     @property
     def serving(self) -> bool:
@@ -190,7 +191,7 @@ class Directory:
         record, operation = entry.record, entry.operation
         instance = entry.instance if record.state in _SERVING else None
         host, port = (instance.host, instance.port) if instance else (None, record.port)
-        sample = entry.usage[-1] if instance and entry.usage else None
+        sample = entry.usage.last if instance and entry.usage else None
         return ModuleInfo(
             module_id=record.module_id,
             kind=record.kind,
