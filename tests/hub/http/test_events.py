@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ def ends_in(rest: int, frame: Frame) -> bool:
 
 
 @contextlib.contextmanager
-def busy(hub: Hub) -> Iterator[None]:
+def busy(hub: Hub) -> Generator[None]:
     """Let events happen in a steady stream, as fast as a module's life makes them."""
     over = threading.Event()
 

@@ -50,7 +50,7 @@ def test_there_are_routes() -> None:
     """The list that the tests below go through is the whole API."""
     assert len(ROUTES) == len(CALLS)
     assert {role for _, _, role in ROUTES} == {"none", *Role}
-    destroying = [path for method, path, role in ROUTES if role == Role.OBLITERATE]
+    destroying = [path for _, path, role in ROUTES if role == Role.OBLITERATE]
     assert destroying == ["/hub/modules/{module_id}"]
 
 
