@@ -15,7 +15,8 @@ from tests.hub.conftest import tiny_kind
 from tests.hub.http.serving import TOKENS, Served, tokens
 
 # A 5xx is an answer where the description has it: an instance that does not start, a budget, a deadline. A 500 is none.
-# A kind that is none is refused, and no description can say which there are.CONFIGURATION = """
+# A kind that is none is refused, and no description can say which there are.
+CONFIGURATION = """
 [checks]
 not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 502, 503, 504, 507]
 
