@@ -236,11 +236,13 @@ class Feed:
                 for op_id in known.keys() - running.keys():
                     with contextlib.suppress(OperationNotFound):
                         self._tell_progress(await self._ask(DescribeOperation(op_id)))
-                for op_id, info in running.items():
+                # Told from its first transfer on to its end, also in phases that have nothing to transfer.
+                now = {op_id: info for op_id, info in running.items() if info.bytes_total or op_id in known}
+                for op_id, info in now.items():
                     before = known.get(op_id)
-                    if info.bytes_total and (before is None or _moved(before, info)):
+                    if before is None or _moved(before, info):
                         self._tell_progress(info)
-                known = {op_id: info for op_id, info in running.items() if info.bytes_total}
+                known = now
             await asyncio.sleep(_PROGRESS_S)
 
     def _tell_progress(self, info: OperationInfo) -> None:
