@@ -53,6 +53,7 @@ export class ListPage {
     this.next = h("button", { type: "button", onclick: () => this.turn(1) }, "Next");
     this.number = h("span", { class: "muted" });
     this.pager = h("nav", { class: "pager", "aria-label": "Pages" }, this.range, this.previous, this.number, this.next);
+    for (const element of [this.previous, this.number, this.next]) element.hidden = true;
     this.element = h("div", {}, this.heading, this.toolbar.element, this.toolbar.filters, this.wrap, this.pager);
   }
 

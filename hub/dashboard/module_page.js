@@ -8,7 +8,6 @@ import { coalesced } from "./coalesce.js";
 import { h, setText } from "./dom.js";
 import { Facts } from "./facts.js";
 import { bytes, percent, plain, plural } from "./format.js";
-import { icon } from "./icons.js";
 import { REQUESTS, offeredTo } from "./lifecycle.js";
 import { changesOf } from "./list_page.js";
 import { LogTail } from "./log_tail.js";
@@ -83,11 +82,17 @@ export class ModulePage {
     this.timeline.add(mine);
     this.#toldAt = performance.now();
     for (const { name, fields, at } of mine) {
-      if (name === "module.transition" && this.#module !== null) this.#show({ ...this.#module, ...changesOf(fields, at) });
+      if (name === "module.transition") this.#change(fields, at);
       if (name === "module.crashed") announce(`${this.id} crashed`);
       if (name === "module.obliterated") this.#showGone(fields);
     }
     this.#fetch();
+  }
+
+  #change(fields, at) {
+    // Without data there is nothing left that the hub holds of it.
+    if (fields.to_state === "unprovisioned" && fields.dirty === false) this.#showUntracked();
+    else if (this.#module !== null) this.#show({ ...this.#module, ...changesOf(fields, at) });
   }
 
   /** @param {object[]} entries the operations that run. */
@@ -162,7 +167,7 @@ export class ModulePage {
 
   #showGone({ blobs, versions, bytes: erased, local_bytes: local }) {
     this.gone.replaceChildren(h("h2", {}, "Obliterated"),
-      h("p", {}, icon("check"), `Nothing of ${this.id} is left: ${plural(blobs, "blob")}, ${plural(versions, "old version")}, ${bytes(erased)} in the backend and ${bytes(local)} here are gone.`));
+      h("p", {}, `Nothing of ${this.id} is left: ${plural(blobs, "blob")}, ${plural(versions, "old version")}, ${bytes(erased)} in the backend and ${bytes(local)} here are gone.`));
     this.gone.hidden = false;
     announce(`${this.id} is obliterated`);
   }

@@ -34,6 +34,7 @@ const LOOKS = {
 
 function whatOf({ name, fields }) {
   if (name === "module.transition") return [h("span", { class: "muted" }, `${fields.from_state} → `), h("strong", {}, String(fields.to_state))];
+  if (name === "operation.failed") return `${fields.operation} failed`;
   return h("span", {}, name.replace(/^(module|operation)\./, "").replaceAll(/[._]/g, " "));
 }
 
@@ -43,7 +44,7 @@ function entryOf(record) {
   const shape = look.icon === "turning" ? "circle" : look.icon;
   const took = fields.duration_ms === undefined || fields.duration_ms === null ? "" : ` · took ${milliseconds(fields.duration_ms)}`;
   const why = Object.entries(fields)
-    .filter(([key, value]) => !TOLD.has(key) && value !== null && value !== "")
+    .filter(([key, value]) => !TOLD.has(key) && !(key === "operation" && name === "operation.failed") && value !== null && value !== "")
     .map(([key, value]) => (key === "reason" || key === "error" ? written(key, value) : `${key.replace(/_(ms|s|bytes)$/, "").replaceAll("_", " ")}: ${written(key, value)}`));
   return h("li", { "data-number": record.number, "data-name": name },
     h("span", { class: `tone-${look.tone}` }, icon(shape)),

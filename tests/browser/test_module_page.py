@@ -56,6 +56,33 @@ def test_its_facts_and_its_ways_are_shown(site: Site, alpha: Page) -> None:
     expect(alpha.get_by_role("heading", name="alpha", level=1)).to_be_visible()
 
 
+def test_its_gateway_is_shown(site: Site, alpha: Page, open_page: OpenPage) -> None:
+    """The stable port of a module with a gateway stands in the list, and on its page with the host to call it by."""
+
+    def with_gateway(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | {"gateway_port": 7001})
+
+    def all_with_gateway(route: Route) -> None:
+        body: dict[str, Any] = route.fetch().json()
+        route.fulfill(json=body | {"modules": [module | {"gateway_port": 7001} for module in body["modules"]]})
+
+    alpha.route("**/hub/modules/alpha", with_gateway)
+    expect(alpha.locator(".facts")).to_contain_text("Gateway127.0.0.1:7001")
+    page = open_page(viewport={"width": 1500, "height": 800})
+    page.route("**/hub/status?*", all_with_gateway)
+    page.goto(f"{site.url}/")
+    expect(page.locator("td.col-gateway_port")).to_have_text("7001")
+
+
+def test_its_server_is_reached_through_the_hub(site: Site, alpha: Page) -> None:
+    """The link opens the module's own server in another tab, and wakes it where it sleeps."""
+    site.hub.hibernate("alpha")
+    with alpha.context.expect_page() as opened:
+        alpha.locator(".facts").get_by_role("link").click()
+    expect(opened.value.locator("body")).to_have_text("OK")
+    expect(alpha.locator(".module-head .state")).to_have_text("provisioned")
+
+
 def test_its_buttons_work_and_the_timeline_follows(alpha: Page, complaints: Complaints) -> None:
     """Each operation is asked by its button; transitions appear at the top of the timeline without reloading."""
     complaints.expect("status of 404")
@@ -95,7 +122,7 @@ def test_its_output_is_followed_until_paused(site: Site, alpha: Page) -> None:
     expect(alpha.locator(".log-foot")).to_contain_text("paused")
     say(site, "alpha", "said meanwhile")
     with pytest.raises(AssertionError):
-        expect(log).to_contain_text("said meanwhile", timeout=1500)
+        expect(log).to_contain_text("said meanwhile", timeout=1200)
     alpha.get_by_role("button", name="Resume").click()
     expect(log).to_contain_text("first words\nsaid meanwhile")
     say(site, "alpha", "\n".join(f"line {n}" for n in range(400)))
@@ -151,6 +178,7 @@ def test_that_it_is_obliterated_meanwhile_is_said(site: Site, alpha: Page, compl
     gone = alpha.locator(".gone")
     expect(gone).to_contain_text("Obliterated")
     expect(gone).to_contain_text("Nothing of alpha is left")
+    expect(alpha.locator(".facts")).to_be_hidden()
     expect(alpha.locator(".module-head button")).to_have_text(["Provision", "Obliterate"])
     take_picture(alpha, "gone")
 
