@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hub.errors import InvalidMessage, InvalidModuleId
 from hub.events import EventBus
 from hub.history import EventHistory
 from hub.info import EventPage
+from hub.lifecycle import State
 from hub.messages import ReadEvents
 
 
@@ -155,6 +157,18 @@ def test_long_texts_are_cut_in_memory() -> None:
     assert event.fields["output"].endswith("the end")
     assert event.fields["exit_status"] == 1
     assert len(whole[0].fields["output"]) == 100_007
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("caf\udce9.txt", "caf?.txt"), (2**80, str(2**80)), (Path("/a"), "/a"), (State.CRASHED, "crashed")],
+)
+def test_whatever_is_told_is_remembered(value: object, told: str) -> None:
+    """An error that names a file in another encoding, or any odd value, makes no event fail that reports it."""
+    history = Told()
+    history.bus.publish("operation.failed", "m", "op", error=value)
+    (event,) = history.read("m").events
+    assert event.fields == {"error": told}
 
 
 @pytest.mark.parametrize(
