@@ -123,7 +123,9 @@ VOCABULARY: Mapping[str, EventSpec] = {
         "A request was refused: who may not, or too much; `suppressed` others before it were not logged.",
     ),
     "http.failed": EventSpec(
-        _E, ("method", "path", "error", "traceback"), "A defect in answering a request; its sender is told nothing of it."
+        _E,
+        ("method", "path", "error", "traceback"),
+        "A defect in answering a request; its sender is told nothing of it.",
     ),
 }
 

@@ -53,6 +53,7 @@ export class ModulePage {
 
   enter() {
     this.shell.title(`${this.id} · modhub`);
+    this.shell.totals(null);
     this.#load();
     this.#usage();
     this.#events();

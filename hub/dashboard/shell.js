@@ -41,8 +41,12 @@ export class Shell {
     this.#dock.append(element);
   }
 
-  /** @param {Record<string, number>} states modules by state. */
+  /** @param {Record<string, number> | null} states modules by state; `null` where nobody keeps count. */
   totals(states) {
+    if (states === null) {
+      setText(get("totals"), "");
+      return;
+    }
     const all = Object.values(states).reduce((sum, number) => sum + number, 0);
     const parts = [plural(all, "module")];
     if (states.provisioned) parts.push(`${count(states.provisioned)} up`);

@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 const MOST = 200;
 
 // Told by the line itself, or of no use to a reader here.
-const TOLD = new Set(["from_state", "to_state", "kind", "duration_ms", "stack", "traceback", "output", "pid", "port", "dirty"]);
+const TOLD = new Set(["from_state", "to_state", "kind", "duration_ms", "stack", "traceback", "output", "error_type", "pid", "port", "dirty"]);
 
 function written(name, value) {
   if (name.endsWith("_ms")) return milliseconds(value);
@@ -34,8 +34,8 @@ const LOOKS = {
 
 function whatOf({ name, fields }) {
   if (name === "module.transition") return [h("span", { class: "muted" }, `${fields.from_state} → `), h("strong", {}, String(fields.to_state))];
-  if (name === "operation.failed") return `${fields.operation} failed`;
-  return h("span", {}, name.replace(/^(module|operation)\./, "").replaceAll(/[._]/g, " "));
+  if (name.startsWith("operation.")) return `${fields.operation} ${name.slice("operation.".length)}`;
+  return h("span", {}, name.replace(/^module\./, "").replaceAll(/[._]/g, " "));
 }
 
 function entryOf(record) {
@@ -44,7 +44,7 @@ function entryOf(record) {
   const shape = look.icon === "turning" ? "circle" : look.icon;
   const took = fields.duration_ms === undefined || fields.duration_ms === null ? "" : ` · took ${milliseconds(fields.duration_ms)}`;
   const why = Object.entries(fields)
-    .filter(([key, value]) => !TOLD.has(key) && !(key === "operation" && name === "operation.failed") && value !== null && value !== "")
+    .filter(([key, value]) => !TOLD.has(key) && !(key === "operation" && name.startsWith("operation.")) && value !== null && value !== "")
     .map(([key, value]) => (key === "reason" || key === "error" ? written(key, value) : `${key.replace(/_(ms|s|bytes)$/, "").replaceAll("_", " ")}: ${written(key, value)}`));
   return h("li", { "data-number": record.number, "data-name": name },
     h("span", { class: `tone-${look.tone}` }, icon(shape)),

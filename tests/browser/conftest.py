@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,19 @@ OPTIONS: dict[str, Any] = {"default_kind": "tiny", "restart_delay": 30.0, "usage
 
 MakeSite = Callable[..., Site]
 OpenPage = Callable[..., Page]
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell the fixtures whether their test failed: what its pages show then is kept."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture(scope="package")
@@ -147,8 +160,8 @@ def open_page(browser: Browser, complaints: Complaints, request: pytest.FixtureR
 
     yield make
     for number, page in enumerate(pages):
-        if not page.is_closed():
-            take_picture(page, f"{request.node.name}-{number}")
+        if request.node.stash.get(FAILED, False) and not page.is_closed():
+            take_picture(page, f"failed-{request.node.name}-{number}")
         page.context.close()
     assert complaints.unexpected() == []
 

@@ -25,12 +25,6 @@ def say(site: Site, module_id: str, text: str) -> None:
 
 
 @pytest.fixture
-def site(make_site: MakeSite) -> Site:
-    """A hub for each test: it remembers what happened to modules, also of those that are gone."""
-    return make_site()
-
-
-@pytest.fixture
 def alpha(site: Site, page: Page) -> Page:
     """The page of a module that runs, come to by its link."""
     site.hub.provision("alpha", kind="talker")
@@ -91,6 +85,7 @@ def test_its_buttons_work_and_the_timeline_follows(alpha: Page, complaints: Comp
     alpha.get_by_role("button", name="Hibernate alpha").click()
     expect(alpha.locator(".module-head .state")).to_have_text("hibernated")
     expect(timeline.locator("li").first).to_contain_text("hibernated")
+    expect(timeline).to_contain_text("hibernate requested")
     alpha.get_by_role("button", name="Checkpoint alpha").click()
     expect(timeline.locator("li").first).to_contain_text("checkpoint completed")
     alpha.get_by_role("button", name="Wake alpha").click()
@@ -106,10 +101,13 @@ def test_its_buttons_work_and_the_timeline_follows(alpha: Page, complaints: Comp
 
 def test_its_last_error_and_its_crash_are_shown(site: Site, alpha: Page) -> None:
     """When its process is killed the badge, the last error and the timeline say so."""
+    told = alpha.locator(".timeline [data-name='module.crashed']")
+    expect(alpha.locator(".timeline li").first).to_be_visible()
+    before = told.count()
     crash(site, "alpha")
     expect(alpha.locator(".module-head .state")).to_have_text("crashed")
     expect(alpha.locator(".last-error")).to_contain_text("SIGKILL")
-    expect(alpha.locator(".timeline [data-name='module.crashed']").first).to_be_visible()
+    expect(told).to_have_count(before + 2)
 
 
 def test_its_output_is_followed_until_paused(site: Site, alpha: Page) -> None:
