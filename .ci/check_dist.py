@@ -16,6 +16,8 @@ REQUIRED = {f"{package}/py.typed" for package in PACKAGES} | {
 }
 SDIST_FILES = {"CHANGELOG.md", "LICENSE", "README.md", "Makefile", "constraints.txt", "pyproject.toml"}
 SDIST_FOLDERS = {*PACKAGES, ".ci", "docs", "tests"}
+# What a run leaves in the tree and git ignores: of the interpreter, of the docs, pictures of the browser tests.
+BUILT = {"__pycache__", "_build", "artefacts"}
 GENERATED = {"PKG-INFO", ".gitignore"}
 
 
@@ -24,7 +26,7 @@ def in_tree(folders: tuple[str, ...]) -> set[str]:
         str(path.relative_to(ROOT))
         for folder in folders
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and "_build" not in path.parts
+        if path.is_file() and not BUILT & set(path.parts)
     }
 
 

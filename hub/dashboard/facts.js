@@ -8,7 +8,7 @@ import { session } from "./session.js";
 const FACTS = [
   ["Kind", (m) => m.kind],
   ["Address", (m) => (m.port === null ? "" : m.host === null ? `port ${m.port}, kept` : `${m.host}:${m.port}`)],
-  ["Gateway port", (m) => (m.gateway_port === null ? "" : String(m.gateway_port))],
+  ["Gateway", (m) => (m.gateway_port === null ? "" : `${location.hostname}:${m.gateway_port}`)],
   ["Process", (m) => (m.pid === null ? "" : `pid ${m.pid}`)],
   ["In this state", (m) => (m.since > 0 ? `since ${ago(m.since)}` : "")],
   ["Uptime", (m, elapsed) => (m.uptime_s === null ? "" : duration(m.uptime_s + elapsed))],

@@ -23,6 +23,8 @@ export class ListPage {
   #abort = null;
   #timers = [];
   #changes = new Map();
+  /** What events have told of late, and when: an answer that was asked for before does not take it back. */
+  #told = new Map();
   #fetch = coalesced(() => this.#load(), PAUSE_MS);
   #apply = beforeFrame(() => this.#patch());
 
@@ -51,6 +53,7 @@ export class ListPage {
     this.next = h("button", { type: "button", onclick: () => this.turn(1) }, "Next");
     this.number = h("span", { class: "muted" });
     this.pager = h("nav", { class: "pager", "aria-label": "Pages" }, this.range, this.previous, this.number, this.next);
+    for (const element of [this.previous, this.number, this.next]) element.hidden = true;
     this.element = h("div", {}, this.heading, this.toolbar.element, this.toolbar.filters, this.wrap, this.pager);
   }
 
@@ -89,7 +92,6 @@ export class ListPage {
 
   /** What is on its way answers another question, or an older state: ask anew, at once. */
   refresh() {
-    this.#abort?.abort();
     this.#load();
   }
 
@@ -105,6 +107,7 @@ export class ListPage {
       } else if (name === "operation.failed") change.last_error = fields.error;
       else continue;
       this.#changes.set(id, change);
+      this.#told.set(id, { at: performance.now(), change: { ...this.#told.get(id)?.change, ...change } });
     }
     if (this.#changes.size === 0) return;
     this.#apply();
@@ -149,8 +152,10 @@ export class ListPage {
   }
 
   async #load() {
+    this.#abort?.abort();
     const abort = new AbortController();
     this.#abort = abort;
+    const asked = performance.now();
     let page;
     try {
       page = await api.find(apiQuery(this.#view), abort.signal);
@@ -164,7 +169,8 @@ export class ListPage {
       this.change({ page: Math.ceil(page.total / PAGE_SIZE) }, false);
       return;
     }
-    this.#show(page);
+    for (const [id, { at }] of this.#told) if (at < asked) this.#told.delete(id);
+    this.#show({ ...page, modules: page.modules.map((module) => ({ ...module, ...this.#told.get(module.module_id)?.change })) });
   }
 
   #show(page) {
@@ -173,11 +179,11 @@ export class ListPage {
     this.table.show(page.modules, this.selection.ids);
     this.table.showSelection(this.selection.ids);
     this.toolbar.showCounts(page.states);
-    const all = Object.values(page.states).reduce((sum, value) => sum + value, 0);
-    this.shell.totals(all, page.states);
+    this.shell.totals(page.states);
     const pages = Math.max(1, Math.ceil(page.total / PAGE_SIZE));
     const last = page.offset + page.modules.length;
-    setText(this.range, page.total === 0 ? "" : `${count(page.offset + 1)} to ${count(last)} of ${plural(page.total, "module")}`);
+    const all = plural(page.total, "module");
+    setText(this.range, page.total === 0 ? "" : pages === 1 ? all : `${count(page.offset + 1)} to ${count(last)} of ${all}`);
     setText(this.number, `page ${count(this.#view.page)} of ${count(pages)}`);
     this.previous.disabled = this.#view.page <= 1;
     this.next.disabled = this.#view.page >= pages;

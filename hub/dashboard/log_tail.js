@@ -56,7 +56,7 @@ export class LogTail {
     let soon = false;
     try {
       if (!document.hidden) soon = await this.#once();
-      setText(this.#state, "following");
+      setText(this.#state, this.#length === 0 ? "no output yet" : "following");
     } catch (error) {
       if (error.name === "AbortError") return;
       const none = error instanceof ApiError && error.status === 404;

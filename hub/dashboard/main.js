@@ -76,7 +76,13 @@ stream.on("batch", (messages) => {
   if (records.some(({ op_id: id }) => id !== null)) operations.sync();
   if (records.some(({ name }) => name.startsWith("backend."))) shell.backend();
 });
-operations.on("change", () => panel.show([...operations.current.values()]));
+operations.on("change", () => {
+  const entries = [...operations.current.values()];
+  // A module's page shows its own by itself.
+  const own = shown.operations === undefined ? null : shown.id;
+  panel.show(entries.filter(({ info }) => info.module_id !== own));
+  shown.operations?.(entries);
+});
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
@@ -96,6 +102,11 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// The address changes without loading anew: what the page itself refers to must not be looked for below the new one.
+for (const element of document.querySelectorAll("[href^='.'], [src^='.']")) {
+  if (element.hasAttribute("src")) element.src = String(element.src);
+  else element.href = String(element.href);
+}
 shell.dock(panel.element);
 shell.connection(stream);
 show(router.place());

@@ -8,11 +8,11 @@ import { coalesced } from "./coalesce.js";
 import { h, setText } from "./dom.js";
 import { Facts } from "./facts.js";
 import { bytes, percent, plain, plural } from "./format.js";
-import { icon } from "./icons.js";
 import { REQUESTS, offeredTo } from "./lifecycle.js";
 import { changesOf } from "./list_page.js";
 import { LogTail } from "./log_tail.js";
 import { announce, complain } from "./notices.js";
+import { OperationsPanel } from "./operations_panel.js";
 import { Timeline } from "./timeline.js";
 
 const PAUSE_MS = 400;
@@ -23,6 +23,7 @@ export class ModulePage {
   #module = null;
   #describedAt = 0;
   #offered = null;
+  #toldAt = 0;
   #abort = new AbortController();
   #timers = [];
   #fetch = coalesced(() => this.#load(), PAUSE_MS);
@@ -34,6 +35,7 @@ export class ModulePage {
     this.gone = h("section", { class: "panel gone", role: "status", hidden: true });
     this.error = h("pre");
     this.errorBox = h("section", { class: "panel last-error", "aria-label": "Last error", hidden: true }, h("h2", {}, "Last error"), this.error);
+    this.progress = new OperationsPanel({ inline: true });
     this.facts = new Facts();
     this.timeline = new Timeline();
     this.log = new LogTail(id);
@@ -46,11 +48,12 @@ export class ModulePage {
     this.element = h("div", {},
       h("nav", { class: "crumbs", "aria-label": "Way back" }, h("a", { href: router.href(""), "data-back": "" }, "All modules")),
       h("div", { class: "module-head" }, h("h1", { tabindex: "-1" }, id), this.badge, this.buttons),
-      this.gone, this.errorBox, this.details);
+      this.gone, this.progress.element, this.errorBox, this.details);
   }
 
   enter() {
-    this.shell.title(`${this.id} – modhub`);
+    this.shell.title(`${this.id} · modhub`);
+    this.shell.totals(null);
     this.#load();
     this.#usage();
     this.#events();
@@ -78,12 +81,24 @@ export class ModulePage {
     const mine = records.filter(({ module_id: id }) => id === this.id);
     if (mine.length === 0) return;
     this.timeline.add(mine);
+    this.#toldAt = performance.now();
     for (const { name, fields, at } of mine) {
-      if (name === "module.transition" && this.#module !== null) this.#show({ ...this.#module, ...changesOf(fields, at) });
+      if (name === "module.transition") this.#change(fields, at);
       if (name === "module.crashed") announce(`${this.id} crashed`);
       if (name === "module.obliterated") this.#showGone(fields);
     }
     this.#fetch();
+  }
+
+  #change(fields, at) {
+    // Without data there is nothing left that the hub holds of it.
+    if (fields.to_state === "unprovisioned" && fields.dirty === false) this.#showUntracked();
+    else if (this.#module !== null) this.#show({ ...this.#module, ...changesOf(fields, at) });
+  }
+
+  /** @param {object[]} entries the operations that run. */
+  operations(entries) {
+    this.progress.show(entries.filter(({ info }) => info.module_id === this.id));
   }
 
   offerAgain() {
@@ -102,7 +117,7 @@ export class ModulePage {
     this.#describedAt = performance.now();
     this.badge.hidden = false;
     setBadge(this.badge, module.state);
-    this.details.hidden = false;
+    this.facts.element.hidden = false;
     const failed = module.last_error ? plain(module.last_error) : "";
     this.errorBox.hidden = failed === "";
     setText(this.error, failed);
@@ -124,8 +139,11 @@ export class ModulePage {
   }
 
   async #load() {
+    const asked = performance.now();
     try {
       const module = await api.module(this.id, this.#abort.signal);
+      // An event has told something newer meanwhile, and had it asked for again.
+      if (this.#toldAt > asked) return;
       this.gone.hidden = true;
       this.#show(module);
     } catch (error) {
@@ -138,6 +156,7 @@ export class ModulePage {
   #showUntracked() {
     this.#module = null;
     this.badge.hidden = true;
+    this.facts.element.hidden = true;
     this.errorBox.hidden = true;
     this.log.restart();
     this.#offer(["provision", "obliterate"]);
@@ -149,7 +168,7 @@ export class ModulePage {
 
   #showGone({ blobs, versions, bytes: erased, local_bytes: local }) {
     this.gone.replaceChildren(h("h2", {}, "Obliterated"),
-      h("p", {}, icon("check"), `Nothing of ${this.id} is left: ${plural(blobs, "blob")}, ${plural(versions, "old version")}, ${bytes(erased)} in the backend and ${bytes(local)} here are gone.`));
+      h("p", {}, `Nothing of ${this.id} is left: ${plural(blobs, "blob")}, ${plural(versions, "old version")}, ${bytes(erased)} in the backend and ${bytes(local)} here are gone.`));
     this.gone.hidden = false;
     announce(`${this.id} is obliterated`);
   }

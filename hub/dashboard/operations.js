@@ -28,10 +28,6 @@ export class Operations extends Emitter {
     this.progress(info);
   }
 
-  of(moduleId) {
-    return [...this.current.values()].filter(({ info }) => info.module_id === moduleId);
-  }
-
   #put(info, now) {
     const before = this.current.get(info.op_id);
     if (info.status !== "running" && info.status !== "waiting") {

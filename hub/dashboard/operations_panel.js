@@ -43,10 +43,14 @@ export class OperationsPanel {
   #bars = new Map();
   #list = h("ol");
   #rest = h("p", { class: "muted" });
-  #title = h("summary");
+  #title;
 
-  constructor() {
-    this.element = h("details", { class: "panel operations", open: !matchMedia("(max-width: 760px)").matches, hidden: true }, this.#title, this.#list, this.#rest);
+  /** @param {{inline?: boolean}} options inline: a part of the page, not something that stands before it and can be folded. */
+  constructor({ inline = false } = {}) {
+    this.#title = h(inline ? "h2" : "summary");
+    const unfolded = !inline && !matchMedia("(max-width: 760px)").matches;
+    this.element = h(inline ? "section" : "details", { class: inline ? "panel card progress" : "panel operations", open: unfolded, hidden: true },
+      this.#title, this.#list, this.#rest);
   }
 
   /** @param {{info: object, rate: number | null}[]} all */

@@ -41,7 +41,13 @@ export class Shell {
     this.#dock.append(element);
   }
 
-  totals(all, states) {
+  /** @param {Record<string, number> | null} states modules by state; `null` where nobody keeps count. */
+  totals(states) {
+    if (states === null) {
+      setText(get("totals"), "");
+      return;
+    }
+    const all = Object.values(states).reduce((sum, number) => sum + number, 0);
     const parts = [plural(all, "module")];
     if (states.provisioned) parts.push(`${count(states.provisioned)} up`);
     if (states.crashed) parts.push(`${count(states.crashed)} crashed`);
