@@ -119,6 +119,10 @@ class Directory:
         """Return the entries of the modules whose place in the backend is to be listed again, tracked or not."""
         return list(self._to_relist.values())
 
+    def with_gateway(self) -> list[Entry]:
+        """Return the entries of the modules that have a port of the gateway, tracked or not."""
+        return [entry for entry in self._entries.values() if entry.record.gateway_port is not None]
+
     def active(self) -> Iterator[Entry]:
         """Yield the entries of the modules that are neither hibernated nor unprovisioned."""
         return iter(self._active.values())
@@ -145,4 +149,5 @@ class Directory:
             restarts=record.restarts,
             idle_s=self.idle_s(entry),
             last_error=record.last_error,
+            gateway_port=record.gateway_port,
         )

@@ -24,6 +24,8 @@ from hub.directory import Directory
 from hub.disk import Disk
 from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
 from hub.events import Event, EventBus
+from hub.gateway.ports import GatewayPorts
+from hub.gateway.starting import start_gateway
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
 from hub.journal import Journal
@@ -151,6 +153,10 @@ class Runtime:
         loop = asyncio.get_running_loop()
         directory = Directory(layout, loop.time)
         ports = PortAllocator(config.ports)
+        gateway_ports = GatewayPorts(ports, config.gateway_host, config.gateway_ports)
+        for record in records:
+            if record.gateway_port is not None:
+                gateway_ports.hold(record.module_id, record.gateway_port)
         disk = Disk(layout.root, config.disk_reserve, workers, self._bus)
         await disk.look()
         transfers = Transfers(config, journal.hub_id, layout, workers, disk=disk, bus=self._bus, clock=loop.time)
@@ -173,6 +179,7 @@ class Runtime:
             checkpoints=anyio.CapacityLimiter(max_checkpoints(config)),
             disk=disk,
             places=Places(config, directory, disk, starts),
+            gateway_ports=gateway_ports,
             clock=loop.time,
         )
         # What is then still an instance runs on: a start that failed has ended no server, nor does `leave`.
@@ -227,6 +234,7 @@ class Runtime:
         system.spawn(Relisting, services, name="relisting", supervision=_HUB_SUPERVISION)
         system.spawn(DiskWatch, services, name="disk-watch", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
+        await start_gateway(self._stack, system, services, registry, _HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
 
     def _schedule_checkpoints(self, system: ActorSystem, services: Services) -> None:

@@ -86,6 +86,10 @@ KEYS: Mapping[str, Key] = {
     "sweep_interval": Key("0.1", 0.1, POSITIVE_SECONDS),
     "stall_threshold": Key("0.5", 0.5, POSITIVE_SECONDS),
     "log_max_bytes": Key("2048", 2048, (*COUNT, 1023)),
+    "gateway_host": Key('"0.0.0.0"', "0.0.0.0", (3, "", "localhost", "1.2.3", "[::1]"), text="0.0.0.0"),
+    "gateway_ports": Key("[6000, 6999]", (6000, 6999), (1, "6000", [6000], [6999, 6000], [0, 10], [6000, 65536], -1)),
+    "gateway_wake_timeout": Key("5", 5.0, POSITIVE_SECONDS),
+    "gateway_connections": Key("10", 10, COUNT),
 }
 
 KINDS_TOML = """
