@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 
@@ -26,7 +28,10 @@ _KEEP_ALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
 
-Up = Callable[[str, float], Awaitable[ModuleInfo]]
+# Not `recovering`: what a failed deprovision left going down may be there then.
+_SERVES = frozenset({State.PROVISIONED, State.PROVISIONING, State.WAKING})
+
+Up = Callable[[str, float], Coroutine[Any, Any, ModuleInfo]]
 
 
 class ClientGone(Exception):
@@ -34,8 +39,12 @@ class ClientGone(Exception):
 
 
 def serving(entry: Entry | None) -> Instance | None:
-    """Return a module's server, if it takes connections."""
-    if entry is None or entry.record.state is not State.PROVISIONED:
+    """Return a module's server, if it takes connections.
+
+    While the module wakes, it does as soon as it is set: that it is ready is being journalled then, and its data is
+    journalled as dirty already, so nothing is lost by being early.
+    """
+    if entry is None or entry.record.state not in _SERVES:
         return None
     return running(entry)
 
@@ -68,6 +77,13 @@ class Dialler:
         self._up = up
         self._clock = clock
         self._timeout_s = timeout_s
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+
+    def note_started(self, module_id: str) -> None:
+        """Let those go on who wait for a module's server: it is ready."""
+        for waiting in self._waiting.get(module_id, ()):
+            if not waiting.done():
+                waiting.set_result(None)
 
     async def dial(self, module_id: str, wake: str, client: socket.socket) -> tuple[socket.socket, Instance]:
         """Connect a client to its module's server, which is brought up where it has to be.
@@ -91,11 +107,10 @@ class Dialler:
         while True:
             instance = self._serving(module_id)
             if instance is None:
-                await self._up(module_id, self._remaining(module_id, deadline))
-                # No await from there to here: who is up now is not idle, and is not sent home.
-                self._touch(module_id)
+                await self._await_up(module_id, self._remaining(module_id, deadline))
                 instance = self._serving(module_id)
             if instance is not None:
+                # No await between: who is up now is not idle from here on, and is not sent home.
                 self._touch(module_id)
                 server = await _connect(instance, self._remaining(module_id, deadline))
                 if server is not None:
@@ -107,6 +122,26 @@ class Dialler:
             # It is about to end, or ended at once.
             await anyio.sleep(min(delay_s, self._remaining(module_id, deadline)))
             delay_s = min(2 * delay_s, _LAST_DELAY_S)
+
+    async def _await_up(self, module_id: str, timeout_s: float) -> None:
+        """Wait until a module's server is ready, or the module is up, which is told a little later."""
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        up = asyncio.create_task(self._up(module_id, timeout_s))
+        waiting = self._waiting.setdefault(module_id, set())
+        waiting.add(started)
+        try:
+            await asyncio.wait((up, started), return_when=asyncio.FIRST_COMPLETED)
+            if up.done():
+                up.result()
+        finally:
+            waiting.discard(started)
+            if not waiting:
+                self._waiting.pop(module_id, None)
+            # Ends the wait alone: a wake that has begun goes on.
+            up.cancel()
+            await asyncio.wait((up,))
+            if not up.cancelled():
+                up.exception()
 
     def _serving(self, module_id: str) -> Instance | None:
         return serving(self._directory.find(module_id))

@@ -138,6 +138,10 @@ class Forwarder:
                 if connection.instance is not None and connection.instance is not instance:
                     self._plane.drain(connection.number)
 
+    def note_started(self, module_id: str) -> None:
+        """Take note that a module's server is ready."""
+        self._dialler.note_started(module_id)
+
     def stop_listening(self) -> None:
         """Close all ports, and let go of whoever is not connected yet: the hub ends."""
         self._closing = True

@@ -45,6 +45,9 @@ async def start_gateway(
         if event.name == "hub.stopping":
             # Not by way of the actor: before the first module goes to rest no client is to wake it again.
             forwarder.stop_listening()
+        elif event.name == "instance.started" and event.module_id is not None:
+            # Nor is this: every client of the module waits for it.
+            forwarder.note_started(event.module_id)
         elif event.name in _HEARD and event.module_id is not None:
             entry = services.directory.find(event.module_id)
             if event.module_id in forwarder or (entry is not None and entry.record.gateway_port is not None):
