@@ -78,6 +78,7 @@ class Dialler:
         self._clock = clock
         self._timeout_s = timeout_s
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._ups: set[asyncio.Task[ModuleInfo]] = set()
 
     def note_started(self, module_id: str) -> None:
         """Let those go on who wait for a module's server: it is ready."""
@@ -126,22 +127,32 @@ class Dialler:
     async def _await_up(self, module_id: str, timeout_s: float) -> None:
         """Wait until a module's server is ready, or the module is up, which is told a little later."""
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        up = asyncio.create_task(self._up(module_id, timeout_s))
+        up = asyncio.create_task(self._up(module_id, timeout_s), name=f"gateway up {module_id}")
+        self._ups.add(up)
+        up.add_done_callback(self._forget)
         waiting = self._waiting.setdefault(module_id, set())
         waiting.add(started)
         try:
             await asyncio.wait((up, started), return_when=asyncio.FIRST_COMPLETED)
-            if up.done():
-                up.result()
+        except asyncio.CancelledError:
+            up.cancel()
+            raise
         finally:
             waiting.discard(started)
             if not waiting:
                 self._waiting.pop(module_id, None)
-            # Ends the wait alone: a wake that has begun goes on.
-            up.cancel()
-            await asyncio.wait((up,))
-            if not up.cancelled():
-                up.exception()
+        # One that has started is not waited for any more: what follows is the client's, and comes first.
+        if up.done():
+            up.result()
+
+    def _forget(self, up: asyncio.Task[ModuleInfo]) -> None:
+        self._ups.discard(up)
+        if not up.cancelled():
+            up.exception()  # seen: the connection may have gone on without it
+
+    async def aclose(self) -> None:
+        """Wait for what still waits; its source of modules is closed already."""
+        await asyncio.gather(*self._ups, return_exceptions=True)
 
     def _serving(self, module_id: str) -> Instance | None:
         return serving(self._directory.find(module_id))

@@ -153,6 +153,7 @@ class Forwarder:
         self.stop_listening()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._awakener.aclose()
+        await self._dialler.aclose()
         await self._services.workers.run(self._thread.close)
 
     @staticmethod

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
 from actors import Actor, Backoff, Message, TimerHandle
 from hub.errors import HubClosed
 from hub.gateway.dial import running
@@ -13,7 +15,13 @@ from hub.gateway.forwarder import Forwarder
 from hub.gateway.policy import wanted_port
 from hub.services import Services
 
+_PER_TURN = 100
 _BACKOFF = Backoff(first_s=0.1, base_s=0.2, max_s=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Message[None]):
+    """Answered when every module has been looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +50,19 @@ class Gateway(Actor):
         self._attempts: dict[str, int] = {}
         self._timers: dict[str, TimerHandle] = {}
 
-    def on_start(self) -> None:
+    async def on_start(self) -> None:
         """Look at every module: at the start of the hub, and after a defect of its own."""
-        for entry in self._services.directory.with_gateway():
-            self._consider(entry.record.module_id)
-        for module_id in self._forwarder.modules():
+        known = {entry.record.module_id for entry in self._services.directory.with_gateway()}
+        for number, module_id in enumerate(known | self._forwarder.modules()):
+            if number % _PER_TURN == 0:
+                await anyio.sleep(0)  # there may be ten thousand
             self._consider(module_id)
 
     def on_receive(self, message: Any) -> Any:
         """Take note of a change, or try again."""
         match message:
+            case Started():
+                return None
             case Changed(module_id):
                 return self._consider(module_id)
             case Retry(module_id):

@@ -10,7 +10,7 @@ from actors import ActorSystem, OneForOne, Ref
 from hub.awake import Awakener
 from hub.events import Event
 from hub.gateway.forwarder import Forwarder
-from hub.gateway.gateway import Changed, Gateway
+from hub.gateway.gateway import Changed, Gateway, Started
 from hub.registry import Registry
 from hub.services import Services
 
@@ -56,3 +56,5 @@ async def start_gateway(
 
     services.bus.subscribe(hear)
     stack.callback(services.bus.unsubscribe, hear)
+    # A client that knows its port need not wait longer than until the hub has started.
+    await gateway.ask_async(Started())
