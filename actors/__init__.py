@@ -21,7 +21,7 @@ from actors.errors import (
 )
 from actors.future import Future
 from actors.inspection import ActorFailure, ActorInfo, ActorState, Counters, DeadLetter
-from actors.message import Forwarded, Message, SystemMessage
+from actors.message import DropReason, Forwarded, Message, SystemMessage
 from actors.ref import Ref
 from actors.supervision import GiveUp, OneForOne, Restart, decide
 from actors.system import ActorSystem
@@ -32,6 +32,7 @@ __all__ = [
     # actors and their messages
     "Actor",
     "ActorSystem",
+    "DropReason",
     "Forwarded",
     "Future",
     "Message",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import pykka
@@ -10,7 +10,7 @@ import pykka
 from actors import life
 from actors.errors import NotSpawned, UnhandledMessage
 from actors.future import Future
-from actors.message import Forwarded
+from actors.message import DropReason, Forwarded
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -142,7 +142,13 @@ class Actor(_PykkaActor):
         """Return the user messages that wait, next one first; the running one is not among them."""
         return tuple(envelope.message for envelope in self.cell.user.copy())
 
-    def forward(self, ref: Ref[Any], message: object | None = None) -> Forwarded:
+    def forward(
+        self,
+        ref: Ref[Any],
+        message: object | None = None,
+        *,
+        on_dropped: Callable[[DropReason], object] | None = None,
+    ) -> Forwarded:
         """Hand the message being handled to another actor, with its reply and its deadline.
 
         That actor's refusal (`MailboxFull`, `ActorDead`) goes to the asker. Use it as `return self.forward(ref)`.
@@ -150,6 +156,9 @@ class Actor(_PykkaActor):
         Args:
             ref: Who handles and answers it.
             message: What to send instead of the message itself.
+            on_dropped: Called on the loop, once, if no handler will ever start on it there or where it is forwarded
+                next: withdrawn at its deadline or by its waiter, refused, or left behind by an actor that ended. It
+                must not raise. Without it, what an earlier `forward` of the message has set stays.
 
         Returns:
             The marker to return from the handler.
@@ -158,7 +167,7 @@ class Actor(_PykkaActor):
             NothingToForward: No message is being handled, or it was forwarded already.
             ForeignActor: The other actor belongs to another system.
         """
-        self.cell.forward(ref.cell, message)
+        self.cell.forward(ref.cell, message, on_dropped)
         return Forwarded(ref.name)
 
     def after(self, delay_s: float, message: object) -> TimerHandle:

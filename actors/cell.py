@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from types import CoroutineType
@@ -15,7 +16,7 @@ from actors.actor import Actor
 from actors.errors import ForeignActor, NothingToForward, UnhandledMessage
 from actors.inspection import ActorInfo, ActorState, snapshot
 from actors.mailbox import Mailbox, expire
-from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
+from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, DropReason, Envelope, StopRequest
 from actors.ref import Ref
 from actors.timer import TimerHandle, Timers
 
@@ -142,6 +143,7 @@ class Cell(Mailbox):
                     envelope.state = WITHDRAWN  # its waiter was cancelled in this very turn of the loop
                     with self.dispatcher.lock:
                         self.system.tally.withdrawn += 1
+                    self.dropped(envelope, "cancelled")
                     continue
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
@@ -251,7 +253,9 @@ class Cell(Mailbox):
             self.defect = error
             self.task.cancel()
 
-    def forward(self, target: Cell, message: object | None) -> None:
+    def forward(
+        self, target: Cell, message: object | None, on_dropped: Callable[[DropReason], object] | None = None
+    ) -> None:
         """Hand the envelope that is handled now to another cell."""
         envelope = self.current
         if envelope is None:
@@ -259,10 +263,14 @@ class Cell(Mailbox):
         if target.system is not self.system:
             raise ForeignActor(target.name)
         self.current = None
+        if on_dropped is not None:
+            envelope.on_dropped = on_dropped
         with self.dispatcher.lock:
-            if envelope.state == WITHDRAWN:
-                return  # its deadline has passed while it was handled here
-            envelope.state = QUEUED
+            if envelope.state == STARTED:
+                envelope.state = QUEUED
+        if envelope.state == WITHDRAWN:  # its deadline has passed while it was handled here
+            self.dropped(envelope, "deadline")
+            return
         if message is not None:
             envelope.message = message
         # Not under the lock: a refusal may call the host's code. A deadline that passes just now, in a thread that asks,

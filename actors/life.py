@@ -224,6 +224,7 @@ def _close(cell: Cell, reason: EndReason) -> None:
     for envelope in (*left, *user):
         cell.answer_error(envelope, ActorDead(cell.name, reason))
         cell.system.dead_letter(envelope, cell.name, "queued")
+        cell.dropped(envelope, "dead")
 
 
 def _report_at_end(cell: Cell, error: BaseException, message: object | None) -> None:
@@ -278,3 +279,4 @@ def not_forwarded(cell: Cell, target: Cell, envelope: Envelope, refusal: ActorEr
     cell.answer_error(envelope, refusal)
     if isinstance(refusal, MailboxFull) and envelope.reply is None:
         cell.system.dead_letter(envelope, target.name, "full")
+    cell.dropped(envelope, "full" if isinstance(refusal, MailboxFull) else "dead")

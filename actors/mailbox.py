@@ -10,7 +10,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import ActorDead, ActorError, DeadlineExceeded, FutureResolved, MailboxFull
-from actors.message import ANSWERED, QUEUED, SYSTEM_LANE, WITHDRAWN, Envelope, Reply, StopRequest
+from actors.message import ANSWERED, QUEUED, SYSTEM_LANE, WITHDRAWN, DropReason, Envelope, Reply, StopRequest
 
 if TYPE_CHECKING:
     import asyncio
@@ -153,6 +153,16 @@ class Mailbox:
             return False
         return True
 
+    def dropped(self, envelope: Envelope, reason: DropReason) -> None:
+        """Tell whoever forwarded an envelope that no handler will start on it. From any thread; not under the lock."""
+        callback, envelope.on_dropped = envelope.on_dropped, None
+        if callback is None:
+            return
+        if self.dispatcher.on_loop():
+            callback(reason)
+        else:
+            self.dispatcher.post(partial(callback, reason))
+
     def put(self, envelope: Any, /) -> None:
         """Take an envelope of pykka's own; its refs use it, ours do not."""
         own = Envelope(envelope.message)
@@ -231,6 +241,8 @@ def expire(envelope: Envelope, *, taken: bool = False) -> None:
         started = not taken and not mailbox.take_out(envelope)
         envelope.state = WITHDRAWN
         mailbox.system.tally.expired += 1
+    if not started:
+        mailbox.dropped(envelope, "deadline")
     reply = envelope.reply
     if reply is not None and not reply.done():
         fail(reply, DeadlineExceeded(mailbox.name, started=started, timeout_s=envelope.timeout_s))
@@ -243,9 +255,11 @@ def withdraw(envelope: Envelope) -> None:
         return
     with mailbox.dispatcher.lock:
         mailbox = envelope.mailbox or mailbox
-        if envelope.state == QUEUED and mailbox.take_out(envelope):
-            envelope.state = WITHDRAWN
-            mailbox.system.tally.withdrawn += 1
+        if envelope.state != QUEUED or not mailbox.take_out(envelope):
+            return
+        envelope.state = WITHDRAWN
+        mailbox.system.tally.withdrawn += 1
+    mailbox.dropped(envelope, "cancelled")
 
 
 class _PykkaReply:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from pykka.messages import (
     ProxyCall,
@@ -55,6 +56,11 @@ ANSWERED: Final = 2
 WITHDRAWN: Final = 3  # its asker has given up: at the deadline, or because its waiter was cancelled
 
 
+DropReason: TypeAlias = Literal["deadline", "cancelled", "full", "dead"]
+"""Why no handler will ever start on a message: its deadline passed, its waiter was cancelled, its new actor refused it
+for want of room, or has ended."""
+
+
 class Reply(Protocol):
     """What an answer is given to: an `asyncio.Future` of the system's loop, or our thread-safe `Future`."""
 
@@ -74,7 +80,7 @@ class Reply(Protocol):
 class Envelope:
     """A message with its reply, its deadline and how far it came. It moves along when it is forwarded."""
 
-    __slots__ = ("deadline", "mailbox", "message", "reply", "state", "timeout_s")
+    __slots__ = ("deadline", "mailbox", "message", "on_dropped", "reply", "state", "timeout_s")
 
     mailbox: Mailbox | None
 
@@ -85,3 +91,4 @@ class Envelope:
         self.timeout_s = 0.0
         self.state: int = QUEUED
         self.mailbox = None
+        self.on_dropped: Callable[[DropReason], object] | None = None

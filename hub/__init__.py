@@ -5,6 +5,7 @@ with Hub(data_dir="/var/lib/modhub", backend="file:///var/lib/modhub-backend") a
 """
 
 from hub._version import __version__
+from hub.async_hub import AsyncHub
 from hub.config import HubConfig, HubOptions
 from hub.errors import (
     BackendError,
@@ -39,8 +40,19 @@ from hub.errors import (
     WakeFailed,
 )
 from hub.events import Event
-from hub.hub import AsyncHub, Hub
-from hub.info import BackendStatus, ModuleInfo, Obliterated, OperationInfo
+from hub.hub import Hub
+from hub.info import (
+    BackendStatus,
+    EventPage,
+    EventRecord,
+    HubStats,
+    LogChunk,
+    ModuleInfo,
+    ModulePage,
+    Obliterated,
+    OperationInfo,
+    UsageSample,
+)
 from hub.instance import Kind
 from hub.lifecycle import State
 from hub.messages import (
@@ -48,11 +60,18 @@ from hub.messages import (
     Deprovision,
     Describe,
     DescribeBackend,
+    DescribeHub,
     DescribeOperation,
+    DescribeUsage,
+    FindModules,
     Hibernate,
+    ListKinds,
     ListModules,
+    ListOperations,
     Obliterate,
     Provision,
+    ReadEvents,
+    ReadLog,
     Subscribe,
     Touch,
     Wake,
@@ -69,20 +88,33 @@ __all__ = [
     # what it tells
     "BackendStatus",
     "Event",
+    "EventPage",
+    "EventRecord",
+    "HubStats",
+    "LogChunk",
     "ModuleInfo",
+    "ModulePage",
     "Obliterated",
     "OperationInfo",
     "State",
+    "UsageSample",
     # messages to its registry
     "Checkpoint",
     "Deprovision",
     "Describe",
     "DescribeBackend",
+    "DescribeHub",
     "DescribeOperation",
+    "DescribeUsage",
+    "FindModules",
     "Hibernate",
+    "ListKinds",
     "ListModules",
+    "ListOperations",
     "Obliterate",
     "Provision",
+    "ReadEvents",
+    "ReadLog",
     "Subscribe",
     "Touch",
     "Wake",

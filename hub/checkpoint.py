@@ -24,7 +24,7 @@ from hub.disk import allocated
 from hub.errors import CheckpointFailed, InvalidState, ModhubError, OperationCancelled
 from hub.info import ModuleInfo
 from hub.instance import Instance
-from hub.lifecycle import Request, State
+from hub.lifecycle import State
 from hub.messages import Checkpoint
 from hub.operation import Operation
 from hub.operations.accounting import accounted
@@ -110,7 +110,7 @@ class CheckpointActor(Actor):
             self._rest()
             return None
         assert isinstance(message, Checkpoint)
-        operation = Operation(message.op_id, message.module_id, Request.CHECKPOINT, self._services.clock)
+        operation = self._services.ledger.find(message.op_id)
         try:
             return await accounted(self._services, operation, lambda: self._answer(message, operation))
         except ModhubError:

@@ -5,7 +5,9 @@ Everything here lives on the loop. Reading a module's status reads its entry and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hub.checkpoint_run import CheckpointRun
@@ -15,8 +17,10 @@ from hub.layout import Layout
 from hub.lifecycle import State
 from hub.operation import Operation
 from hub.record import ModuleRecord
+from hub.usage_history import UsageHistory
 
 _ASLEEP = frozenset({State.HIBERNATED, State.UNPROVISIONED})
+_SERVING = frozenset({State.PROVISIONED, State.HIBERNATING})
 
 
 @dataclass(slots=True)
@@ -35,6 +39,8 @@ class Entry:
         lease_until: until when nobody else can take it, seconds of CLOCK_BOOTTIME; 0.0 = not known.
         checkpoint: its checkpoints, while there are any.
         checkpointed_at: as the record's, where it was found out by this hub; also where the journal did not take it.
+        ready_at: monotonic time at which the instance became ready.
+        usage: what its processes used of late, while it is awake and is looked at.
     """
 
     record: ModuleRecord
@@ -48,6 +54,13 @@ class Entry:
     lease_until: float = 0.0
     checkpoint: CheckpointRun | None = None
     checkpointed_at: float | None = None
+    ready_at: float | None = None
+    usage: UsageHistory | None = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether there is a server that answers."""
+        return self.instance is not None and self.record.state in _SERVING
 
     @property
     def tracked(self) -> bool:
@@ -66,6 +79,11 @@ class Directory:
         self._provisioned: dict[str, Entry] = {}
         self._to_relist: dict[str, Entry] = {}
         self._active: dict[str, Entry] = {}
+        # What is asked for all the time is kept, not counted anew: ids in their order, numbers by state and dirty data.
+        self._counted: dict[str, ModuleRecord] = {}
+        self._ids: list[str] = []
+        self._states = Counter[State]()
+        self._dirty = 0
 
     def find(self, module_id: str) -> Entry | None:
         """Return a module's entry, if it has one."""
@@ -82,6 +100,7 @@ class Directory:
         """Show a module as it was journalled."""
         entry = self.obtain(record.module_id)
         entry.record = record
+        self._count(entry)
         if record.state is State.PROVISIONED:
             self._provisioned[record.module_id] = entry
         else:
@@ -92,6 +111,7 @@ class Directory:
             self._to_relist.pop(record.module_id, None)
         if record.state in _ASLEEP:
             self._active.pop(record.module_id, None)
+            entry.usage = None  # there may be ten thousand of them
         else:
             self._active[record.module_id] = entry
         return entry
@@ -100,7 +120,29 @@ class Directory:
         """Forget a module of which nothing is to be remembered any more."""
         entry = self._entries.get(module_id)
         if entry is not None and not entry.tracked and not entry.record.remembered:
+            self._count(entry)
             del self._entries[module_id]
+
+    def hold(self, entry: Entry, operation: Operation | None) -> None:
+        """Note which operation holds a module from now on; `None` = none does any more."""
+        entry.operation = operation
+        self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
+        """Count a module as it is now, and give it its place among the others, or take it out."""
+        module_id = entry.record.module_id
+        counted = self._counted.pop(module_id, None)
+        if counted is not None:
+            self._states[counted.state] -= 1
+            self._dirty -= counted.dirty
+        if entry.tracked:
+            self._counted[module_id] = entry.record
+            self._states[entry.record.state] += 1
+            self._dirty += entry.record.dirty
+            if counted is None:
+                insort(self._ids, module_id)
+        elif counted is not None:
+            del self._ids[bisect_left(self._ids, module_id)]
 
     def touch(self, entry: Entry) -> None:
         """Count an activity: the idle time starts anew and earlier decisions are stale."""
@@ -110,6 +152,19 @@ class Directory:
     def tracked(self) -> Iterator[Entry]:
         """Yield the entries of all tracked modules."""
         return (entry for entry in self._entries.values() if entry.tracked)
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all tracked modules in their order; to be read at once, for it changes."""
+        return self._ids
+
+    def states(self) -> dict[str, int]:
+        """Return the number of tracked modules by state; every state is there."""
+        return {state.value: self._states[state] for state in State}
+
+    @property
+    def dirty(self) -> int:
+        """Number of modules whose data is dirty."""
+        return self._dirty
 
     def provisioned(self) -> list[Entry]:
         """Return the entries of the modules that are provisioned."""
@@ -131,11 +186,16 @@ class Directory:
         """Return seconds since the last activity of a module."""
         return max(0.0, self._clock() - entry.active_at)
 
+    def uptime_s(self, entry: Entry) -> float | None:
+        """Return seconds since a module's server became ready, while it serves."""
+        return max(0.0, self._clock() - entry.ready_at) if entry.serving and entry.ready_at is not None else None
+
     def describe(self, entry: Entry) -> ModuleInfo:
         """Return what callers are told of a module."""
-        record, instance = entry.record, entry.instance
-        serving = instance is not None and record.state in {State.PROVISIONED, State.HIBERNATING}
-        host, port = (instance.host, instance.port) if serving and instance else (None, record.port)
+        record, operation = entry.record, entry.operation
+        instance = entry.instance if record.state in _SERVING else None
+        host, port = (instance.host, instance.port) if instance else (None, record.port)
+        sample = entry.usage.last if instance and entry.usage else None
         return ModuleInfo(
             module_id=record.module_id,
             kind=record.kind,
@@ -143,11 +203,23 @@ class Directory:
             host=host,
             port=port,
             url=f"http://{host}:{port}" if host else None,
-            pid=instance.pid if serving and instance else None,
+            pid=instance.pid if instance else None,
             data_dir=self._layout.data(record.module_id) if record.tracked else None,
             dirty=record.dirty,
             restarts=record.restarts,
             idle_s=self.idle_s(entry),
             last_error=record.last_error,
             gateway_port=record.gateway_port,
+            since=record.since,
+            op_id=operation.op_id if operation else None,
+            uptime_s=self.uptime_s(entry),
+            memory_bytes=sample.memory_bytes if sample else None,
+            cpu_percent=sample.cpu_percent if sample else None,
+            checkpointed_at=checkpointed_at(entry),
         )
+
+
+def checkpointed_at(entry: Entry) -> float:
+    """Return when the backend last had a module's data as it was then: seconds since the epoch; 0.0 = never."""
+    found = entry.checkpointed_at
+    return entry.record.checkpointed_at if found is None else found

@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +40,7 @@ class EventSpec:
 _I, _W, _E = logging.INFO, logging.WARNING, logging.ERROR
 
 VOCABULARY: Mapping[str, EventSpec] = {
-    "hub.started": EventSpec(_I, ("pid", "modules", "duration_ms"), "The hub takes operations."),
+    "hub.started": EventSpec(_I, ("pid", "run_id", "modules", "duration_ms"), "The hub takes operations."),
     "hub.stopping": EventSpec(_I, ("on_exit",), "No new operations; running ones end."),
     "hub.stopped": EventSpec(_I, ("duration_ms",), "Nothing of the hub runs any more."),
     "hub.loop_stalled": EventSpec(_W, ("stalled_ms", "stack"), "The event loop did not turn for too long."),
@@ -81,7 +85,12 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "module.obliterated": EventSpec(
         _I, ("blobs", "versions", "bytes", "local_bytes", "duration_ms"), "Nothing of the module is left anywhere."
     ),
-    "operation.failed": EventSpec(_W, ("operation", "error", "error_type", "duration_ms"), "An operation failed."),
+    "operation.requested": EventSpec(
+        _I, ("operation", "asked_by"), "Somebody asked for an operation, and it was accepted; it may wait for its turn."
+    ),
+    "operation.failed": EventSpec(
+        _W, ("operation", "error", "error_type", "asked_by", "duration_ms"), "An operation failed."
+    ),
     "instance.started": EventSpec(_I, ("pid", "port", "duration_ms"), "A process became ready."),
     "instance.adopted": EventSpec(_I, ("pid", "port"), "A process that an earlier hub left still serves; it goes on."),
     "instance.stopped": EventSpec(_I, ("pid", "exit_status", "clean", "duration_ms"), "A process was stopped."),
@@ -130,21 +139,38 @@ class Event:
         module_id: the module it is about, if any.
         op_id: the operation it belongs to, if any.
         fields: the attributes that the vocabulary lists.
+        number: counts the events of this run of the hub, from 1.
+        at: when it was published: seconds since the epoch.
     """
 
     name: str
     module_id: str | None = None
     op_id: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    # Which one it is, not what it says: two events that say the same are equal.
+    number: int = field(default=0, compare=False)
+    at: float = field(default=0.0, compare=False)
 
 
 Listener = Callable[[Event], None]
 
 
 class EventBus:
-    """Carries events from the loop to the log and to listeners. Listeners must not block and must not raise."""
+    """Carries events from the loop to the log and to listeners. Listeners must not block and must not raise.
 
-    def __init__(self) -> None:
+    Args:
+        wall_clock: tells seconds since the epoch.
+
+    Attributes:
+        run_id: identifies this run of the hub, 8 hexadecimal digits: another one counts its events anew.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self.run_id = secrets.token_hex(4)
+        self._wall_clock = wall_clock
+        self._number = 0
+        self._from_threads = Counter[str]()
+        self._thread_lock = threading.Lock()
         self._listeners: list[Listener] = []
         # Bound here and not by structlog.configure(): the host's own structlog settings are none of our business.
         self._log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
@@ -172,13 +198,25 @@ class EventBus:
             **fields: attributes, all of them listed in the vocabulary.
         """
         self._write(name, {"module_id": module_id, "op_id": op_id, **fields})
-        event = Event(name, module_id, op_id, fields)
+        self._number += 1
+        event = Event(name, module_id, op_id, fields, self._number, self._wall_clock())
         for listener in tuple(self._listeners):
             listener(event)
 
     def publish_from_thread(self, name: str, module_id: str | None = None, **fields: Any) -> None:
-        """Log an event from another thread than the loop's. Listeners, who live on the loop, do not hear it."""
+        """Log an event from another thread than the loop's, and count it.
+
+        It has no number. Listeners, who live on the loop, do not hear it: to hand it over to the loop was weighed, but
+        most such events tell that the loop stalls, or that a listener's mailbox is full, which would then get one more.
+        """
         self._write(name, {"module_id": module_id, **fields})
+        with self._thread_lock:
+            self._from_threads[name] += 1
+
+    def counted_from_threads(self) -> Counter[str]:
+        """Return how many events were published from threads, by name."""
+        with self._thread_lock:
+            return self._from_threads.copy()
 
     def _write(self, name: str, attributes: Mapping[str, Any]) -> None:
         spec = VOCABULARY[name]

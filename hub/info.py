@@ -97,10 +97,12 @@ class LogChunk:
 
     Attributes:
         module_id: the module.
-        text: the output, what is no UTF-8 in it replaced.
-        offset: where it begins: bytes since the log was begun; those before it may be gone by rotation.
+        text: the output, what is no UTF-8 in it replaced; it ends with a whole character.
+        offset: where it begins: bytes since the log was begun. Greater than what was asked for where what was before it
+            is gone by rotation; less where another log was begun, or this one has lost its end.
         next_offset: where what follows begins.
         size: where the log ends.
+        log_id: which log it is: a module that was sent home or obliterated begins another one.
     """
 
     module_id: str
@@ -108,6 +110,7 @@ class LogChunk:
     offset: int
     next_offset: int
     size: int
+    log_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,12 +185,15 @@ class ReadLog(Message[LogChunk]):
     Attributes:
         module_id: the module.
         offset: where to begin, as `LogChunk.next_offset` told; `None` = so that the end is read.
-        max_bytes: bytes at the most, 1 to 1 MiB.
+        max_bytes: bytes at the most, 1 to 1 MiB; a single character that is longer is read all the same.
+        log_id: which log the offset is of, as `LogChunk.log_id` told; empty = the present one. A module that was sent
+            home or obliterated begins another one; that is then read from its beginning.
     """
 
     module_id: str
     offset: int | None = None
     max_bytes: int = 65536
+    log_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

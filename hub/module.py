@@ -23,9 +23,9 @@ from hub.errors import (
 from hub.instance import Instance
 from hub.lifecycle import Alongside, Begin, Nothing, Outcome, Pending, Refuse, Request, State, decide
 from hub.messages import Deprovision, Obliterate, Provision, Wake, new_op_id
-from hub.operation import Operation, Phase, Status
+from hub.operation import Operation, Phase
 from hub.operations import Work
-from hub.operations.accounting import accounted
+from hub.operations.accounting import accounted, settled
 from hub.operations.journalling import journalled
 from hub.operations.work import NO_PROCESS
 from hub.orders import (
@@ -87,13 +87,18 @@ class Module(Actor):
                 case Recover() | SendHome() | FinishObliteration() | Suspend():
                     return await self._carry_out(message)
                 case _:
-                    if self._services.closing:
-                        raise HubClosed(
-                            f"{REQUESTS[type(message)]} of module {self._module_id!r} was not started: the hub closes"
-                        )
-            return await self._request(REQUESTS[type(message)], message)
+                    return await self._asked(message)
         finally:
             self._release_if_done()
+
+    async def _asked(self, message: Any) -> Any:
+        """Take an operation that somebody asked for: from here on it runs, and it has an end however this ends."""
+        request = REQUESTS[type(message)]
+        operation = self._services.ledger.find(message.op_id)
+        with settled(self._services, operation):
+            if self._services.closing:
+                raise HubClosed(f"{request} of module {self._module_id!r} was not started: the hub closes")
+            return await self._request(request, message, operation)
 
     async def _carry_out(self, order: Order) -> Any:
         if self._services.closing:
@@ -101,7 +106,9 @@ class Module(Actor):
         before = self._entry.record
         try:
             if not order.decided.stale(self._entry):
-                return await self._request(REQUESTS[type(order)], order)
+                request = REQUESTS[type(order)]
+                operation = Operation(order.op_id, self._module_id, request, self._services.clock)
+                return await self._request(request, order, operation)
         except ModhubError:
             if self._entry.record is before:  # not even begun: the journal failed, or the backend is unavailable
                 self._tell_watchdog()
@@ -127,14 +134,14 @@ class Module(Actor):
 
     async def on_restart(self, error: Exception, interrupted: object | None) -> None:
         """Resolve what the behaviour before left undone, as at a start of the hub."""
-        del error, interrupted
+        del interrupted
         entry = self._entry
         # Nothing waits for a backend that may hang, but where the data that it reads is about to go.
         discards = not resolve(entry.record).keep_data
         await end_checkpoint(entry, "a defect of the module's actor", transfer=discards)
         if entry.operation is not None:
-            entry.operation.end(Status.FAILED, "a defect interrupted it; see the log")
-            entry.operation = None
+            self._services.ledger.end(entry.operation, error)
+            self._services.directory.hold(entry, None)
         state = entry.record.state
         if state is State.PROVISIONED and entry.instance is not None and entry.instance.alive:
             return
@@ -149,7 +156,7 @@ class Module(Actor):
                 "module.resolved", self._module_id, from_state=state.value, to_state=state.value, reason="unchanged"
             )
 
-    async def _request(self, request: Request, message: Any) -> Any:
+    async def _request(self, request: Request, message: Any, operation: Operation) -> Any:
         entry = self._entry
         record = entry.record
         verdict = decide(record.condition, request)
@@ -162,12 +169,14 @@ class Module(Actor):
             self._services.directory.touch(entry)
             return self._services.directory.describe(entry)
         if isinstance(verdict, Alongside):
-            return self.forward(CheckpointActor.begin(self, self._services, entry))
+            actor = CheckpointActor.begin(self, self._services, entry)
+            self._services.ledger.put_off(operation)
+            return self.forward(actor)
         assert isinstance(verdict, Begin), f"{verdict} while the mailbox is served"
         # Where no data moves, nothing waits for the threads of a transfer, which may wait for a backend that hangs.
         stays = verdict.target in DATA_STAYS and not (isinstance(message, Recover) and message.spent)
         operate = functools.partial(
-            self._operate, request, message.op_id, effect_of(message, verdict.target), waits_for_transfer=not stays
+            self._operate, operation, effect_of(message, verdict.target), waits_for_transfer=not stays
         )
         if isinstance(message, Provision | Wake) and not occupies(record, running=entry.instance is not None):
             await self._services.disk.look()
@@ -182,27 +191,25 @@ class Module(Actor):
 
     async def _operate(
         self,
-        request: Request,
-        op_id: str,
+        operation: Operation,
         effect: Effect,
         *,
         place: Place | None = None,
         waits_for_transfer: bool = True,
     ) -> Any:
         services, entry = self._services, self._entry
-        operation = Operation(op_id, self._module_id, request, services.clock)
-        entry.operation = operation
+        services.directory.hold(entry, operation)
         work = Work(services, entry, operation, on_exit=self._on_exit, waiting=self._waiting, place=place)
 
         async def carried_out() -> Any:
             operation.step = "ending a checkpoint"
-            await end_checkpoint(entry, f"{request} began", transfer=waits_for_transfer)
+            await end_checkpoint(entry, f"{operation.request} began", transfer=waits_for_transfer)
             return await effect(work)
 
         try:
             return await accounted(services, operation, carried_out)
         finally:
-            entry.operation = None
+            services.directory.hold(entry, None)
 
     async def _note_checkpoint(self, at: float) -> None:
         if not self._entry.record.tracked:
@@ -277,14 +284,19 @@ class Module(Actor):
         sends_home = self._services.config.on_exit == "deprovision" and self._services.transfers.availability.available
         if sends_home and entry.record.pending is not Pending.OBLITERATE:
             if isinstance(decide(entry.record.condition, Request.DEPROVISION), Begin):
-                await self._operate(Request.DEPROVISION, new_op_id(), lambda w: operations.deprovision(w, "hub_ends"))
+                await self._operate(
+                    self._own_operation(Request.DEPROVISION), lambda w: operations.deprovision(w, "hub_ends")
+                )
         elif entry.record.state is State.PROVISIONED and self._services.config.on_exit != "leave":
             effect: Effect = lambda w: operations.hibernate(w, force=True, reason="hub_ends")  # noqa: E731 - beside its twin above
-            await self._operate(Request.HIBERNATE, new_op_id(), effect)
+            await self._operate(self._own_operation(Request.HIBERNATE), effect)
 
     def _work_outside_operation(self, request: Request) -> Work:
-        operation = Operation(new_op_id(), self._module_id, request, self._services.clock)
+        operation = self._own_operation(request)
         return Work(self._services, self._entry, operation, on_exit=self._on_exit, waiting=self._waiting)
+
+    def _own_operation(self, request: Request) -> Operation:
+        return Operation(new_op_id(), self._module_id, request, self._services.clock)
 
     def _release_if_done(self) -> None:
         if not self._entry.tracked and not self.queued() and not self._services.closing:

@@ -1,16 +1,16 @@
-"""One operation on one module while it runs, and the ledger of running and recent ones."""
+"""One operation on one module from the moment it is accepted, and the ledger of those that are open and recent."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from backends import Progress
-from hub.errors import OperationNotFound
+from hub.errors import ModhubError, ModuleFault, OperationCancelled, OperationNotFound
 from hub.info import OperationInfo
 from hub.lifecycle import Request
 
@@ -20,10 +20,14 @@ _REMEMBERED = 1000
 class Status(enum.StrEnum):
     """How far an operation is."""
 
+    WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+_OPEN = frozenset({Status.WAITING, Status.RUNNING})
 
 
 class Phase(enum.StrEnum):
@@ -35,16 +39,28 @@ class Phase(enum.StrEnum):
 
 
 class Operation:
-    """A running or ended operation."""
+    """A waiting, running or ended operation.
 
-    def __init__(self, op_id: str, module_id: str, request: Request, clock: Callable[[], float]) -> None:
+    Args:
+        op_id: its id.
+        module_id: the module it works on.
+        request: what is asked of the module.
+        clock: tells monotonic seconds.
+        asked_by: who asked for it, if that is known.
+    """
+
+    def __init__(
+        self, op_id: str, module_id: str, request: Request, clock: Callable[[], float], *, asked_by: str = ""
+    ) -> None:
         self.op_id = op_id
         self.module_id = module_id
         self.request = request
+        self.asked_by = asked_by
         self.status = Status.RUNNING
         self.step = "begin"
         self.phase = Phase.OTHER
         self.error: str | None = None
+        self.error_code: str | None = None
         self.cancelled = threading.Event()
         self.cancel_reason = ""
         # Ends its transfer, whether that waits or runs.
@@ -55,9 +71,25 @@ class Operation:
         self._ended: float | None = None
 
     @property
+    def open(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in _OPEN
+
+    @property
     def duration_s(self) -> float:
-        """Seconds it runs, or ran."""
+        """Seconds it runs, or ran; 0.0 while it waits."""
+        if self.status is Status.WAITING:
+            return 0.0
         return (self._ended if self._ended is not None else self._clock()) - self._started
+
+    def wait(self) -> None:
+        """Note that it waits for its turn."""
+        self.status, self.step = Status.WAITING, "waiting"
+
+    def begin(self) -> None:
+        """Note that its turn has come."""
+        if self.status is Status.WAITING:
+            self.status, self.step, self._started = Status.RUNNING, "begin", self._clock()
 
     def cancel(self, reason: str, *phases: Phase) -> None:
         """End the transfer, if the operation is in one of the phases."""
@@ -83,9 +115,12 @@ class Operation:
         """Take a transfer's progress; called on its worker thread."""
         self.progress = progress
 
-    def end(self, status: Status, error: str | None = None) -> None:
+    def end(self, status: Status, error: str | None = None, error_code: str | None = None) -> None:
         """Note how it ended."""
-        self.status, self.error, self._ended = status, error, self._clock()
+        now = self._clock()
+        if self.status is Status.WAITING:
+            self._started = now  # it never ran
+        self.status, self.error, self.error_code, self._ended = status, error, error_code, now
 
     def info(self) -> OperationInfo:
         """Return what callers are told of it."""
@@ -102,23 +137,83 @@ class Operation:
             files_done=p.files_done if p else 0,
             files_total=p.files_total if p else 0,
             error=self.error,
+            error_code=self.error_code,
+            asked_by=self.asked_by,
         )
 
 
 class Ledger:
-    """Running operations and the last thousand that ended, by id."""
+    """Open operations and the last thousand that ended, by id."""
 
     def __init__(self) -> None:
-        self._operations: OrderedDict[str, Operation] = OrderedDict()
+        self._open: dict[str, Operation] = {}
+        self._ended: OrderedDict[str, Operation] = OrderedDict()
+        self._waiting = 0
+        self._outcomes: dict[str, Counter[str]] = {}
 
-    def add(self, operation: Operation) -> None:
-        """Remember an operation; the oldest ended ones make room."""
-        self._operations[operation.op_id] = operation
-        while len(self._operations) > _REMEMBERED:
-            oldest = next((i for i, o in self._operations.items() if o.status is not Status.RUNNING), None)
-            if oldest is None:
-                return
-            del self._operations[oldest]
+    def __contains__(self, op_id: str) -> bool:
+        return op_id in self._open or op_id in self._ended
+
+    def accept(self, operation: Operation) -> None:
+        """Remember an operation that waits for its turn."""
+        operation.wait()
+        self._open[operation.op_id] = operation
+        self._waiting += 1
+
+    def begin(self, operation: Operation) -> None:
+        """Note that an operation runs from now on; it needs not have been accepted before."""
+        if operation.status is Status.WAITING:
+            self._waiting -= 1
+        operation.begin()
+        self._open[operation.op_id] = operation
+
+    def put_off(self, operation: Operation) -> None:
+        """Note that a running operation waits again: somebody else will carry it out in its turn."""
+        if operation.status is Status.RUNNING:
+            self._waiting += 1
+            operation.wait()
+
+    def end(self, operation: Operation, error: BaseException | None = None) -> None:
+        """Note how an operation ended; nothing happens where it has. The oldest ended ones make room.
+
+        Args:
+            operation: the operation.
+            error: why it was not done; `None` = it was.
+        """
+        if not operation.open:
+            return
+        if operation.status is Status.WAITING:
+            self._waiting -= 1
+        if error is None:
+            operation.end(Status.DONE)
+        elif isinstance(error, ModhubError):
+            status = Status.CANCELLED if isinstance(error, OperationCancelled) else Status.FAILED
+            operation.end(status, str(error), error.code)
+        else:
+            operation.end(Status.FAILED, "a defect interrupted it; see the log", ModuleFault.code)
+        self._open.pop(operation.op_id, None)
+        self._ended[operation.op_id] = operation
+        self._outcomes.setdefault(operation.request.value, Counter())[operation.status.value] += 1
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def open(self) -> Iterator[Operation]:
+        """Yield the operations that run or wait, the oldest first."""
+        return iter(self._open.values())
+
+    @property
+    def waiting(self) -> int:
+        """Number of operations that wait for their turn."""
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        """Number of operations that run."""
+        return len(self._open) - self._waiting
+
+    def outcomes(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how many operations ended, by request, then by status."""
+        return {request: dict(counts) for request, counts in self._outcomes.items()}
 
     def find(self, op_id: str) -> Operation:
         """Return an operation.
@@ -126,10 +221,10 @@ class Ledger:
         Raises:
             OperationNotFound: none of this id runs or ran lately.
         """
-        try:
-            return self._operations[op_id]
-        except KeyError:
+        operation = self._open.get(op_id) or self._ended.get(op_id)
+        if operation is None:
             raise OperationNotFound(
                 f"no operation {op_id!r:.100} is known",
-                hint=f"only running ones and the last {_REMEMBERED} are remembered",
-            ) from None
+                hint=f"only open ones and the last {_REMEMBERED} that ended are remembered",
+            )
+        return operation

@@ -10,6 +10,7 @@ from typing import Any
 import pykka
 
 from actors import Actor, MailboxFull, OneForOne, Ref
+from hub.acceptance import accept, check_texts
 from hub.config import check_module_id
 from hub.directory import Entry
 from hub.errors import HubClosed, InvalidMessage, ModhubError, ModuleNotFound, UnknownKind
@@ -19,15 +20,23 @@ from hub.lifecycle import State
 from hub.messages import (
     Describe,
     DescribeBackend,
+    DescribeHub,
     DescribeOperation,
+    DescribeUsage,
+    FindModules,
+    ListKinds,
     ListModules,
+    ListOperations,
     Provision,
+    ReadEvents,
+    ReadLog,
     Subscribe,
     Touch,
 )
 from hub.module import Module
+from hub.module_query import find_modules
 from hub.orders import BeginClosing, ChildExited, KillHung, Release, Relist, Supervise, cell_name
-from hub.requests import REQUESTS
+from hub.requests import ASKED, REQUESTS
 from hub.services import Services
 
 
@@ -54,12 +63,28 @@ class Registry(Actor):
     def on_receive(self, message: Any) -> Any:
         """Answer what needs no module, forward the rest to the module's cell."""
         directory = self._services.directory
-        _check_texts(message)
+        check_texts(message)
         match message:
             case Describe(module_id):
                 return directory.describe(self._find(module_id))
             case ListModules():
                 return self._list()
+            case FindModules():
+                return find_modules(directory, message)
+            case DescribeUsage(module_id):
+                usage = self._find(module_id).usage
+                return usage.samples() if usage is not None else ()
+            case ReadLog(module_id):
+                self._find(module_id)
+                return self.forward(self._actor("log-reader"))
+            case ReadEvents():
+                return self._services.history.read(message)
+            case DescribeHub():
+                return self._services.counters.describe(self._services)
+            case ListKinds():
+                return self._kinds()
+            case ListOperations():
+                return tuple(operation.info() for operation in self._services.ledger.open())
             case DescribeBackend():
                 return self._services.transfers.availability.status()
             case DescribeOperation(op_id):
@@ -129,7 +154,18 @@ class Registry(Actor):
         kinds = self._services.config.kinds
         if isinstance(message, Provision) and message.kind is not None and message.kind not in kinds:
             raise UnknownKind(f"{message.kind!r} is no kind", hint=f"configured: {', '.join(sorted(kinds))}")
+        if isinstance(message, ASKED):
+            return self.forward(self._cell(module_id), on_dropped=accept(self._services, message))
         return self.forward(self._cell(module_id))
+
+    def _kinds(self) -> tuple[str, ...]:
+        config = self._services.config
+        return (config.default_kind, *sorted(config.kinds.keys() - {config.default_kind}))
+
+    def _actor(self, name: str) -> Ref[Any]:
+        ref = self.system.get(name)
+        assert ref is not None, f"{name} ends after the registry"
+        return ref
 
     def _cell(self, module_id: str) -> Ref[Module]:
         cell = self._services.cells.get(module_id)
@@ -163,11 +199,3 @@ class Registry(Actor):
             for entry in list(self._services.directory.tracked()):
                 self._cell(entry.record.module_id)
         return tuple(self._services.cells.values())
-
-
-def _check_texts(message: Any) -> None:
-    """Refuse a message whose texts are none: its sender may be untyped, and must fail alone."""
-    for name in ("op_id", "kind"):
-        value = getattr(message, name, None)
-        if value is not None and not isinstance(value, str):
-            raise InvalidMessage(f"{type(message).__name__}: {name} = {value!r:.100} is no text")

@@ -29,6 +29,9 @@ REQUESTS: Mapping[type, Request] = MappingProxyType(
     }
 )
 
+ASKED = (Provision, Hibernate, Wake, Deprovision, Obliterate, Checkpoint)
+"""The messages by which somebody asks for an operation; the others are the hub's own orders."""
+
 DATA_STAYS = frozenset({State.HIBERNATING, State.WAKING, State.RECOVERING})
 """Entered by operations that only start or stop the process, on the data as it lies here."""
 

@@ -20,18 +20,22 @@ import pykka
 from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
 from hub.checkpoint import max_checkpoints
 from hub.config import HubConfig
+from hub.counters import Counters
 from hub.directory import Directory
 from hub.disk import Disk
 from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
 from hub.events import Event, EventBus
 from hub.gateway.ports import GatewayPorts
 from hub.gateway.starting import start_gateway
+from hub.history import EventHistory
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
 from hub.journal import Journal
 from hub.layout import Layout
 from hub.lease_keeper import LeaseKeeper
 from hub.lifecycle import State
+from hub.log_reader import LogReader
+from hub.logs import Logs
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
 from hub.places import Places
@@ -55,6 +59,7 @@ from hub.watchdog import (
     Resume,
     StallWatch,
     Unavailable,
+    UsageSampler,
     Watchdog,
 )
 from hub.workers import Workers, finish
@@ -88,6 +93,11 @@ class Runtime:
         self._plugins = plugins
         self._stack = contextlib.AsyncExitStack()
         self._bus = EventBus()
+        self._counters = Counters()
+        self._history = EventHistory(self._bus.run_id)
+        # Before all other listeners: events are remembered in the order of their numbers.
+        self._bus.subscribe(self._counters.count)
+        self._bus.subscribe(self._history.record)
         self._services: Services
         self._actors: _Actors
 
@@ -107,7 +117,9 @@ class Runtime:
                 raise LocalDataError(f"the hub can't start on {self._config.data_dir}: {error}") from error
             raise
         duration_ms = round((time.monotonic() - started) * 1000, 3)
-        self._bus.publish("hub.started", pid=os.getpid(), modules=modules, duration_ms=duration_ms)
+        self._bus.publish(
+            "hub.started", pid=os.getpid(), run_id=self._bus.run_id, modules=modules, duration_ms=duration_ms
+        )
         return self
 
     async def __aexit__(
@@ -169,6 +181,9 @@ class Runtime:
             directory=directory,
             ledger=Ledger(),
             bus=self._bus,
+            counters=self._counters,
+            history=self._history,
+            logs=Logs(layout, config.log_max_bytes),
             workers=workers,
             transfers=transfers,
             leases=LeaseKeeper(
@@ -214,6 +229,7 @@ class Runtime:
         registry = system.spawn(
             Registry, services, _MODULE_SUPERVISION, watchdog, name="registry", supervision=_HUB_SUPERVISION
         )
+        system.spawn(LogReader, services, name="log-reader", supervision=_HUB_SUPERVISION)
         backend_watch = system.spawn(BackendWatch, services, name="backend-watch", supervision=_HUB_SUPERVISION)
         lease_watch = system.spawn(LeaseWatch, services, name="lease-watch", supervision=_HUB_SUPERVISION)
         self._actors = _Actors(registry, watchdog, lease_watch)
@@ -233,6 +249,9 @@ class Runtime:
         system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
         system.spawn(Relisting, services, name="relisting", supervision=_HUB_SUPERVISION)
         system.spawn(DiskWatch, services, name="disk-watch", supervision=_HUB_SUPERVISION)
+        if self._config.usage_interval:
+            interval_s = self._config.usage_interval
+            system.spawn(UsageSampler, services, interval_s, name="usage", supervision=_HUB_SUPERVISION)
         system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
         await start_gateway(self._stack, system, services, registry, _HUB_SUPERVISION)
         load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)

@@ -12,14 +12,17 @@ import anyio
 
 from actors import Ref
 from hub.config import HubConfig
+from hub.counters import Counters
 from hub.directory import Directory
 from hub.disk import Disk
 from hub.events import EventBus
 from hub.gateway.ports import GatewayPorts
+from hub.history import EventHistory
 from hub.instance import InstanceRunner
 from hub.journal import Journal
 from hub.layout import Layout
 from hub.lease_keeper import LeaseKeeper
+from hub.logs import Logs
 from hub.operation import Ledger
 from hub.places import Places
 from hub.transfers import Transfers
@@ -37,15 +40,20 @@ class Services:
         cells: every module's cell by module id; here, so that it outlives a defect in the registry's own code.
         cell_numbers: numbers of cells; no two cells of this hub have the same name.
         closing: set once; from then on operations are refused.
+        started: monotonic time of the start.
+        started_at: the same in seconds since the epoch.
         wall_clock: seconds since the epoch, for what people read.
     """
 
     config: HubConfig
     layout: Layout
     journal: Journal
+    logs: Logs
     directory: Directory
     ledger: Ledger
     bus: EventBus
+    counters: Counters
+    history: EventHistory
     workers: Workers
     transfers: Transfers
     leases: LeaseKeeper
@@ -61,3 +69,8 @@ class Services:
     cells: dict[str, Ref[Any]] = field(default_factory=dict[str, "Ref[Any]"])
     cell_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     closing: bool = False
+    started: float = field(init=False)
+    started_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started, self.started_at = self.clock(), self.wall_clock()

@@ -111,6 +111,7 @@ async def _adopt(services: Services, record: ModuleRecord, identity: ProcessIden
         return False
     entry = services.directory.put(record)
     entry.epoch, entry.instance = spec.epoch, instance
+    entry.ready_at = services.clock() - max(0.0, services.wall_clock() - record.since)
     services.bus.publish("instance.adopted", module_id, pid=instance.pid, port=instance.port)
     return True
 

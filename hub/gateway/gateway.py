@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
+import anyio.lowlevel
 
 from actors import Actor, Backoff, Message, TimerHandle
 from hub.errors import HubClosed
@@ -55,7 +55,7 @@ class Gateway(Actor):
         known = {entry.record.module_id for entry in self._services.directory.with_gateway()}
         for number, module_id in enumerate(known | self._forwarder.modules()):
             if number % _PER_TURN == 0:
-                await anyio.sleep(0)  # there may be ten thousand
+                await anyio.lowlevel.checkpoint()  # there may be ten thousand
             self._consider(module_id)
 
     def on_receive(self, message: Any) -> Any:

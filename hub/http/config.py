@@ -50,7 +50,9 @@ class HttpConfig:
     max_connections: int = _option(1000, "Connections at one time; one more is refused with 503.", minimum=1)
     max_requests: int = _option(200, "API requests at work at one time; one more is refused with 503.", minimum=1)
     max_streams: int = _option(100, "Streams of events at one time.", minimum=1)
-    max_header_bytes: int = _option(32768, "Length of a request's head; a longer one is refused with 431.", minimum=1024)
+    max_header_bytes: int = _option(
+        32768, "Length of a request's head; a longer one is refused with 431.", minimum=1024
+    )
     max_body_bytes: int = _option(
         1048576, "Length of an API request's body; a longer one is refused with 413. The proxy has no limit.", minimum=1
     )
@@ -61,7 +63,8 @@ class HttpConfig:
     drain_timeout: float = _option(10.0, "Seconds that running requests get when the server ends.", minimum=0)
     proxy: bool = _option(True, "Whether `/hub/proxy/` reaches instances.")
     proxy_sandbox: bool = _option(
-        True, "Whether pages of instances run in an origin of their own, unable to act on the hub with its user's rights."
+        True,
+        "Whether pages of instances run in an origin of their own, unable to act on the hub with its user's rights.",
     )
     proxy_role: Role = _option(Role.OPERATE, "Role that a request through the proxy needs.")
     proxy_wake_timeout: float = _option(30.0, "Seconds a request waits for its module to wake; then 503.", minimum=0.1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from hub.errors import ModhubError, OperationCancelled
+from hub.errors import ModhubError
 from hub.operation import Operation, Status
 from hub.services import Services
 
@@ -26,21 +27,59 @@ async def accounted(services: Services, operation: Operation, effect: Callable[[
     Raises:
         ModhubError: what the effect raised.
     """
-    services.ledger.add(operation)
+    services.ledger.begin(operation)
     try:
         result = await effect()
     except ModhubError as error:
-        cancelled = isinstance(error, OperationCancelled)
-        operation.end(Status.CANCELLED if cancelled else Status.FAILED, str(error))
-        services.bus.publish(
-            "operation.failed",
-            operation.module_id,
-            operation.op_id,
-            operation=operation.request.value,
-            error=str(error),
-            error_type=type(error).__name__,
-            duration_ms=round(operation.duration_s * 1000, 3),
-        )
+        fail(services, operation, error)
         raise
-    operation.end(Status.DONE)
+    except BaseException as error:  # a defect, or a kill
+        services.ledger.end(operation, error)
+        raise
+    services.ledger.end(operation)
     return result
+
+
+@contextmanager
+def settled(services: Services, operation: Operation) -> Generator[None]:
+    """See to it that an operation that was accepted has an end, also where it led to no work, or was refused.
+
+    Args:
+        services: the hub's parts.
+        operation: the operation. Where it waits again when the block ends, somebody else carries it out.
+    """
+    services.ledger.begin(operation)
+    try:
+        yield
+    except ModhubError as error:
+        if operation.open and operation.asked_by:
+            # Its request is in the log, so its end is; any other refusal is its caller's business alone.
+            fail(services, operation, error)
+        services.ledger.end(operation, error)
+        raise
+    except BaseException as error:
+        services.ledger.end(operation, error)
+        raise
+    if operation.status is Status.RUNNING:
+        services.ledger.end(operation)
+
+
+def fail(services: Services, operation: Operation, error: ModhubError) -> None:
+    """Account for an operation that failed.
+
+    Args:
+        services: the hub's parts.
+        operation: the operation, which has not ended.
+        error: why.
+    """
+    services.ledger.end(operation, error)
+    services.bus.publish(
+        "operation.failed",
+        operation.module_id,
+        operation.op_id,
+        operation=operation.request.value,
+        error=str(error),
+        error_type=type(error).__name__,
+        asked_by=operation.asked_by or None,
+        duration_ms=round(operation.duration_s * 1000, 3),
+    )

@@ -184,6 +184,7 @@ class Work:
             except OSError as error:
                 raise StartFailed(f"the process of module {self.module_id!r} can't be started: {error}") from error
         self.entry.instance = instance
+        self.entry.ready_at = services.clock()
         services.places.note_start(services.clock() - started)
         services.bus.publish(
             "instance.started",

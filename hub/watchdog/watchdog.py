@@ -192,7 +192,9 @@ class Watchdog(Actor):
         entry = services.directory.find(module_id)
         if entry is None:
             return
-        entry.operation = None
+        if entry.operation is not None:
+            services.ledger.end(entry.operation, error)
+            services.directory.hold(entry, None)
         if entry.checkpoint is not None:
             entry.checkpoint.cancel("its module was parked")
         record = resolved(entry.record, services.wall_clock())
