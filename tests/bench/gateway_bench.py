@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hub.instance.kind import render
 from hub.instance.ports import LOOPBACK
@@ -63,7 +63,7 @@ class Host:
             text=True,
         )
 
-    def __enter__(self) -> Host:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
