@@ -128,7 +128,7 @@ def test_a_module_that_somebody_else_obliterated_comes_back_as_the_kind_that_it_
     assert hub.module("m").kind == "peer"
 
 
-def test_a_crash_resets_who_is_connected_and_the_next_one_finds_the_new_process(hub: Hub) -> None:
+def test_a_crash_resets_who_is_connected_and_the_next_one_finds_the_new_process(hub: Hub, events: Observer) -> None:
     """The client sees an error at once; connecting again it is served, without having to wait for a backoff."""
     info = hub.provision("m")
     with dial(info.gateway_port, "echo") as connection:
@@ -137,17 +137,28 @@ def test_a_crash_resets_who_is_connected_and_the_next_one_finds_the_new_process(
         assert info.pid is not None
         os.kill(info.pid, signal.SIGSTOP)
         connection.sendall(b"never read")
+        await_that(lambda: unread(info.port) == len("never read"))
         os.kill(info.pid, signal.SIGKILL)
         with pytest.raises(ConnectionResetError):
             connection.recv(1)
+    events.wait("module.crashed", module_id="m")
     assert who(info.gateway_port) == hub.provision("m").pid != info.pid
 
 
-def test_a_server_that_ends_by_itself_in_the_midst_of_a_connection_ends_it(hub: Hub) -> None:
+def unread(port: int | None) -> int:
+    """Bytes that have arrived at a server's connections, and that it has not read."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    # Local address, and the queue of what was received; 01 = established.
+    rows = [line.split() for line in lines]
+    return sum(int(row[4].partition(":")[2], 16) for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01")
+
+
+def test_a_server_that_ends_by_itself_in_the_midst_of_a_connection_ends_it(hub: Hub, events: Observer) -> None:
     """Though the client keeps its own side open."""
     info = hub.provision("m")
     with dial(info.gateway_port, "exit") as connection, suppress(ConnectionResetError):
         assert connection.recv(1) == b""
+    events.wait("module.crashed", module_id="m")
     assert who(info.gateway_port) != info.pid
 
 
@@ -230,7 +241,7 @@ def test_more_connections_than_are_allowed_are_reset(make_hub: MakeHub, events: 
     for connection in connections:
         connection.sendall(b"x")
         assert connection.recv(1) == b"x"
-    with dial(port) as one_more, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), dial(port) as one_more:
         one_more.recv(1)
     assert events.wait("gateway.refused", module_id="m")["reason"] == "too-many-connections"
     assert who(other) == hub.provision("other").pid
