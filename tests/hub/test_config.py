@@ -436,3 +436,16 @@ def test_a_huge_wrong_module_id_does_not_flood_the_log() -> None:
     with pytest.raises(InvalidModuleId) as refused:
         check_module_id("/" * 1_000_000)
     assert len(str(refused.value)) < 300
+
+
+def test_a_table_without_a_command_adapts_a_shipped_kind(file: Path) -> None:
+    """Its keys win, all others are the shipped kind's; the other kinds are as they are shipped."""
+    config = load(write(file, "[kinds.redis]", "gateway = true", "[kinds.redis.limits]", "memory = '64M'"), {})
+    assert config.kinds["redis"] == dataclasses.replace(SHIPPED["redis"], gateway=True, limits={"memory": "64M"})
+    assert config.kinds["postgres"] is SHIPPED["postgres"]
+
+
+def test_a_table_with_a_command_replaces_a_shipped_kind(file: Path) -> None:
+    """Nothing of the shipped one is left: its probes and hooks belong to its own command."""
+    config = load(write(file, "[kinds.redis]", "command = ['my-redis', '{port}']"), {})
+    assert config.kinds["redis"] == Kind("redis", ["my-redis", "{port}"])
