@@ -184,7 +184,7 @@ async def _connect(instance: Instance, timeout_s: float) -> socket.socket | None
     """Connect to an instance; `None` = it does not take connections now."""
     server = socket.socket(socket.AF_INET6 if ":" in instance.host else socket.AF_INET)
     try:
-        code = await _connect_socket(server, (instance.host, instance.port), timeout_s)
+        code = await connect_socket(server, (instance.host, instance.port), timeout_s)
     except BaseException:
         server.close()
         raise
@@ -196,7 +196,8 @@ async def _connect(instance: Instance, timeout_s: float) -> socket.socket | None
     raise OSError(code, os.strerror(code))
 
 
-async def _connect_socket(server: socket.socket, address: tuple[str, int], timeout_s: float) -> int:
+async def connect_socket(server: socket.socket, address: tuple[str, int], timeout_s: float) -> int:
+    """Connect a socket; returns 0, or why it can't be connected: a number of `errno`."""
     server.setblocking(False)
     server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     code = server.connect_ex(address)

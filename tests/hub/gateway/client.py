@@ -18,7 +18,8 @@ PEER_SERVER = Path(__file__).with_name("peer_server.py")
 def peer_kind(*flags: str, **options: Any) -> Kind:
     """A kind with a gateway, whose server does what its clients want."""
     command = [sys.executable, "-I", "-S", "-E", str(PEER_SERVER), "{port}", "{data_dir}", *flags]
-    return Kind("peer", command, **{"gateway": True, "stop_timeout": 5.0, "start_timeout": 20.0} | options)
+    defaults: dict[str, Any] = {"gateway": True, "stop_timeout": 5.0, "start_timeout": 20.0}
+    return Kind("peer", command, **defaults | options)
 
 
 def dial(port: int | None, line: str = "", *, timeout: float = 10.0) -> socket.socket:

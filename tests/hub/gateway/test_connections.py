@@ -43,7 +43,7 @@ def test_a_hundred_clients_wake_a_module_once(hub: Hub, events: Observer) -> Non
     """All are served by the one process that one wake has started."""
     port = asleep(hub)
     with ThreadPoolExecutor(100) as pool:
-        pids = set(pool.map(lambda _: who(port), range(100)))
+        pids = set(pool.map(who, [port] * 100))
     assert pids == {hub.provision("m").pid}
     assert len(events.all("module.transition", module_id="m", to_state="waking")) == 1
 
@@ -268,11 +268,11 @@ def test_a_connection_is_never_made_to_what_has_taken_the_port_of_a_server_that_
     impostor = socket.socket()
     impostor.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     impostor.settimeout(10)
-    connect = dialling._connect_socket
+    connect = dialling.connect_socket
     pid, port = info.pid, info.port
 
     async def late(server: socket.socket, address: tuple[str, int], timeout_s: float) -> int:
-        monkeypatch.setattr(dialling, "_connect_socket", connect)
+        monkeypatch.setattr(dialling, "connect_socket", connect)
         os.kill(pid, signal.SIGKILL)
         # Blocks the loop on purpose: the hub learns of the end after the connection is made.
         await_that(lambda: refused(port))
@@ -280,7 +280,7 @@ def test_a_connection_is_never_made_to_what_has_taken_the_port_of_a_server_that_
         impostor.listen()
         return await connect(server, address, timeout_s)
 
-    monkeypatch.setattr(dialling, "_connect_socket", late)
+    monkeypatch.setattr(dialling, "connect_socket", late)
     with impostor:
         with dial(info.gateway_port, "who") as connection:
             assert int(read_all(connection)) == hub.provision("m").pid != info.pid
