@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from hub.directory import Directory, Entry, checkpointed_at
 from hub.errors import InvalidMessage
@@ -79,8 +79,8 @@ def check(query: FindModules) -> None:
         InvalidMessage: as `find_modules`.
     """
     # Whoever sends it may be untyped.
-    states: Any = query.states
-    if not isinstance(states, tuple) or not all(isinstance(state, State) for state in cast("tuple[Any, ...]", states)):
+    states: tuple[Any, ...] = query.states
+    if type(states) is not tuple or not all(isinstance(state, State) for state in states):
         raise _refused("states", query.states, f"a tuple of states: {', '.join(State)}")
     for name in ("kind", "search"):
         text: Any = getattr(query, name)

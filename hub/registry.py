@@ -65,6 +65,8 @@ class Registry(Actor):
         directory = self._services.directory
         check_texts(message)
         match message:
+            case Touch(module_id):  # first, for it comes with every request through a proxy
+                return self._touch(module_id)
             case Describe(module_id):
                 return directory.describe(self._find(module_id))
             case ListModules():
@@ -89,8 +91,6 @@ class Registry(Actor):
                 return self._services.transfers.availability.status()
             case DescribeOperation(op_id):
                 return self._services.ledger.find(op_id).info()
-            case Touch(module_id):
-                return self._touch(module_id)
             case Subscribe(subscriber):
                 return self._subscribe(subscriber)
             case Release(module_id):
@@ -154,9 +154,8 @@ class Registry(Actor):
         kinds = self._services.config.kinds
         if isinstance(message, Provision) and message.kind is not None and message.kind not in kinds:
             raise UnknownKind(f"{message.kind!r} is no kind", hint=f"configured: {', '.join(sorted(kinds))}")
-        if isinstance(message, ASKED):
-            return self.forward(self._cell(module_id), on_dropped=accept(self._services, message))
-        return self.forward(self._cell(module_id))
+        cell = self._cell(module_id)
+        return self.forward(cell, on_dropped=accept(self._services, message) if isinstance(message, ASKED) else None)
 
     def _kinds(self) -> tuple[str, ...]:
         config = self._services.config
@@ -164,7 +163,7 @@ class Registry(Actor):
 
     def _actor(self, name: str) -> Ref[Any]:
         ref = self.system.get(name)
-        assert ref is not None, f"{name} ends after the registry"
+        assert ref is not None, f"{name} is started before the registry, and ends after it"
         return ref
 
     def _cell(self, module_id: str) -> Ref[Module]:

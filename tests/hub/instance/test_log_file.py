@@ -60,9 +60,8 @@ def test_what_is_not_there_is_not_rotated_and_empty(path: Path) -> None:
 def test_one_older_generation_is_kept(path: Path) -> None:
     """A second rotation replaces the older generation: a log takes twice its bound at the most."""
     for generation in (b"1", b"2", b"3"):
-        log = append(path, generation * 10)
-        log.rotate(10)
-    assert log.older.read_bytes() == b"3" * 10
+        append(path, generation * 10).rotate(10)
+    assert LogFile(path).older.read_bytes() == b"3" * 10
     assert sorted(path.name for path in path.parent.iterdir()) == ["m", "m.1", "m.at"]
 
 
