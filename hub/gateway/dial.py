@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -31,7 +31,13 @@ _KEEP_ALIVE = (
 # Not `recovering`: what a failed deprovision left going down may be there then.
 _SERVES = frozenset({State.PROVISIONED, State.PROVISIONING, State.WAKING})
 
-Up = Callable[[str, float], Coroutine[Any, Any, ModuleInfo]]
+
+class Up(Protocol):
+    """Brings modules up."""
+
+    def __call__(self, module_id: str, timeout: float, *, asked_by: str) -> Coroutine[Any, Any, ModuleInfo]:
+        """Bring a module up within so many seconds; raises as `Awakener.up`."""
+        ...
 
 
 class ClientGone(Exception):
@@ -67,7 +73,7 @@ class Dialler:
 
     Args:
         directory: the modules.
-        up: brings a module up, within so many seconds.
+        up: brings a module up.
         clock: seconds.
         timeout_s: seconds that a connection waits at the most, once it is to be connected.
     """
@@ -108,7 +114,7 @@ class Dialler:
         while True:
             instance = self._serving(module_id)
             if instance is None:
-                await self._await_up(module_id, self._remaining(module_id, deadline))
+                await self._await_up(module_id, self._remaining(module_id, deadline), _name(client))
                 instance = self._serving(module_id)
             if instance is not None:
                 # No await between: who is up now is not idle from here on, and is not sent home.
@@ -124,10 +130,10 @@ class Dialler:
             await anyio.sleep(min(delay_s, self._remaining(module_id, deadline)))
             delay_s = min(2 * delay_s, _LAST_DELAY_S)
 
-    async def _await_up(self, module_id: str, timeout_s: float) -> None:
+    async def _await_up(self, module_id: str, timeout_s: float, asked_by: str) -> None:
         """Wait until a module's server is ready, or the module is up, which is told a little later."""
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        up = asyncio.create_task(self._up(module_id, timeout_s), name=f"gateway up {module_id}")
+        up = asyncio.create_task(self._up(module_id, timeout_s, asked_by=asked_by), name=f"gateway up {module_id}")
         self._ups.add(up)
         up.add_done_callback(self._forget)
         waiting = self._waiting.setdefault(module_id, set())
@@ -168,6 +174,14 @@ class Dialler:
                 f"module {module_id!r} took no connection within {self._timeout_s:g} s", op_id="", started=False
             )
         return remaining
+
+
+def _name(client: socket.socket) -> str:
+    try:
+        host, port, *_ = client.getpeername()
+    except OSError:  # gone already
+        return "gateway"
+    return f"gateway {host} {port}"
 
 
 async def _await_bytes(client: socket.socket) -> None:

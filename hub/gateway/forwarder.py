@@ -112,7 +112,7 @@ class Forwarder:
             self._take(module_id, wake, door, client)
 
         def refuse(error: OSError) -> None:
-            self._refused(module_id, door, "exhausted", str(error))
+            self._refused(module_id, door, "os-error", str(error))
 
         door.listener = Listener(listening, take, refuse)
         return door.listener.port
@@ -191,7 +191,7 @@ class Forwarder:
             self._refused(module_id, door, error.code, str(error))
         except OSError as error:
             reset(client)
-            self._refused(module_id, door, "exhausted", str(error))
+            self._refused(module_id, door, "os-error", str(error))
         except BaseException:  # a cancellation, or a defect, which the task reports
             reset(client)
             raise

@@ -24,7 +24,7 @@ from hub.kinds import REDIS
 from tests.bench.hub_bench import directory, free_port, quiet, wait_redis
 
 ROUNDS = 5
-BULK_MIB = 2048
+BULK_MIB = 512
 PINGS = 1000
 CONNECTS = 300
 WAKES = 21

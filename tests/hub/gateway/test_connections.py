@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -113,6 +114,8 @@ def test_a_deprovisioned_module_is_brought_back_by_a_connection(hub: Hub, events
     assert who(port) == hub.provision("m").pid
     assert hub.module("m").kind == "peer"
     assert events.all("gateway.refused") == []
+    asked_by = [record["asked_by"] for record in events.all("operation.requested", operation="provision")]
+    assert any(re.fullmatch(r"gateway 127\.0\.0\.1 \d+", name) for name in asked_by if name)
 
 
 def test_a_module_that_somebody_else_obliterated_comes_back_as_the_kind_that_it_was(
@@ -131,11 +134,9 @@ def test_a_module_that_somebody_else_obliterated_comes_back_as_the_kind_that_it_
 def test_a_crash_resets_who_is_connected_and_the_next_one_finds_the_new_process(hub: Hub, events: Observer) -> None:
     """The client sees an error at once; connecting again it is served, without having to wait for a backoff."""
     info = hub.provision("m")
-    with dial(info.gateway_port, "echo") as connection:
-        connection.sendall(b"x")
-        assert connection.recv(1) == b"x"
-        assert info.pid is not None
-        os.kill(info.pid, signal.SIGSTOP)
+    assert info.pid is not None
+    with dial(info.gateway_port, "stall") as connection:
+        assert connection.recv(100) == b"stalled\n"
         connection.sendall(b"never read")
         await_that(lambda: unread(info.port) == len("never read"))
         os.kill(info.pid, signal.SIGKILL)

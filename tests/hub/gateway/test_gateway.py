@@ -15,6 +15,7 @@ import pytest
 
 from hub import Hub, KindMismatch, ModuleNotFound, ProvisionFailed, State
 from hub.gateway.gateway import Gateway
+from hub.messages import FindModules
 from tests.hub.conftest import MakeHub, tiny_kind
 from tests.hub.gateway.client import dial, peer_kind, read_all, refused, who
 from tests.hub.observer import Observer
@@ -101,6 +102,8 @@ def test_a_module_at_home_counts_as_untracked(hub: Hub, tmp_path: Path) -> None:
     port = port_of_new(hub)
     hub.deprovision("m")
     assert hub.modules() == ()
+    page = hub.ask(FindModules())
+    assert (page.total, sum(page.states.values())) == (0, 0)
     for operation in (hub.hibernate, hub.wake):
         with pytest.raises(ModuleNotFound):
             operation("m")
