@@ -107,6 +107,15 @@ def test_an_open_connection_keeps_its_module_here(make_hub: MakeHub, events: Obs
     events.wait("module.transition", module_id="m", to_state="unprovisioned")
 
 
+def test_a_connection_between_two_looks_at_connections_counts(make_hub: MakeHub) -> None:
+    """However short it is: the module was used."""
+    hub = make_hub(kinds=[peer_kind()], default_kind="peer", sweep_interval=600)
+    info = hub.provision("m")
+    await_that(lambda: hub.module("m").idle_s > 0.3)
+    assert who(info.gateway_port) == info.pid
+    assert hub.module("m").idle_s < 0.3
+
+
 def test_a_deprovisioned_module_is_brought_back_by_a_connection(hub: Hub, events: Observer) -> None:
     """Its data comes from the backend, with the kind that is recorded there."""
     port = hub.provision("m").gateway_port
@@ -173,6 +182,25 @@ def test_connections_end_with_their_server(hub: Hub, operation: str) -> None:
         with suppress(ConnectionResetError):
             assert connection.recv(1) == b""
     assert who(info.gateway_port) not in {info.pid, None}
+
+
+def test_a_client_that_keeps_its_side_open_keeps_nothing_of_a_server_that_ended(make_hub: MakeHub) -> None:
+    """Its connection is over with the server: its place is free for the next one."""
+    hub = make_hub(kinds=[peer_kind()], default_kind="peer", gateway_connections=1)
+    port = hub.provision("m").gateway_port
+    with dial(port, "stall") as connection:
+        assert connection.recv(100) == b"stalled\n"
+        hub.hibernate("m")
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+        await_that(lambda: answers(port))
+
+
+def answers(port: int | None) -> bool:
+    try:
+        return who(port) > 0
+    except ConnectionResetError:
+        return False
 
 
 def test_a_clients_reset_reaches_the_server(hub: Hub) -> None:
@@ -247,14 +275,7 @@ def test_more_connections_than_are_allowed_are_reset(make_hub: MakeHub, events: 
     assert events.wait("gateway.refused", module_id="m")["reason"] == "too-many-connections"
     assert who(other) == hub.provision("other").pid
     connections.pop().close()
-
-    def has_room() -> bool:
-        try:
-            return who(port) == hub.provision("m").pid
-        except ConnectionResetError:
-            return False
-
-    await_that(has_room)
+    await_that(lambda: answers(port))
     for connection in connections:
         connection.close()
 
