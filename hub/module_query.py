@@ -50,7 +50,8 @@ def find_modules(directory: Directory, query: FindModules) -> ModulePage:
         InvalidMessage: the query can't be used; it names the field and what is allowed.
     """
     check(query)
-    ids = directory.ids()
+    census = directory.census()
+    ids = census.ids
     end = query.offset + query.limit
     if (
         query.states
@@ -69,7 +70,7 @@ def find_modules(directory: Directory, query: FindModules) -> ModulePage:
             shown = ids[max(0, total - end) : max(0, total - query.offset)][::-1]
         page = (entry for module_id in shown if (entry := directory.find(module_id)) is not None)
     modules = tuple(directory.describe(entry) for entry in page)
-    return ModulePage(modules, total, query.offset, query.limit, directory.states())
+    return ModulePage(modules, total, query.offset, query.limit, census.states)
 
 
 def check(query: FindModules) -> None:

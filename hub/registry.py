@@ -85,8 +85,8 @@ class Registry(Actor):
                 return self._services.counters.describe(self._services)
             case ListKinds():
                 return self._kinds()
-            case ListOperations():
-                return tuple(operation.info() for operation in self._services.ledger.open())
+            case ListOperations(transfers_only):
+                return tuple(o.info() for o in self._services.ledger.open() if o.progress or not transfers_only)
             case DescribeBackend():
                 return self._services.transfers.availability.status()
             case DescribeOperation(op_id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hub.errors import InvalidMessage, InvalidModuleId
 from hub.events import EventBus
 from hub.history import EventHistory
 from hub.info import EventPage
+from hub.lifecycle import State
 from hub.messages import ReadEvents
 
 
@@ -135,6 +137,21 @@ def test_the_word_of_an_obliteration_is_forgotten_like_others() -> None:
     assert len(told.history) == 2
 
 
+def test_what_is_told_after_an_obliteration_begins_no_history() -> None:
+    """An epilogue stands among the newest events for a while, as the obliteration itself; the module has no history."""
+    told = Told(recent=3, per_module=5, total=50)
+    told.tell("m", "m")
+    told.tell("m", name="module.obliterated")
+    told.tell("m", name="module.relisted")
+    assert told.numbers("m") == []
+    assert told.numbers() == [3, 4]
+    told.tell(None, None, None)
+    assert len(told.history) == 3
+    told.tell("m")
+    told.tell("m", name="module.relisted")
+    assert told.numbers("m") == [8, 9]
+
+
 def test_a_module_that_comes_back_has_a_history_again() -> None:
     """What happens to a name after its obliteration is remembered as of any other."""
     told = Told()
@@ -155,6 +172,18 @@ def test_long_texts_are_cut_in_memory() -> None:
     assert event.fields["output"].endswith("the end")
     assert event.fields["exit_status"] == 1
     assert len(whole[0].fields["output"]) == 100_007
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("caf\udce9.txt", "caf?.txt"), (2**80, str(2**80)), (Path("/a"), "/a"), (State.CRASHED, "crashed")],
+)
+def test_whatever_is_told_is_remembered(value: object, told: str) -> None:
+    """An error that names a file in another encoding, or any odd value, makes no event fail that reports it."""
+    history = Told()
+    history.bus.publish("operation.failed", "m", "op", error=value)
+    (event,) = history.read("m").events
+    assert event.fields == {"error": told}
 
 
 @pytest.mark.parametrize(
@@ -193,18 +222,21 @@ def test_any_history_agrees_with_a_list_of_all(
     """Against a plain list of all events: bounds hold, the newest are all there, and `missed` tells of every gap."""
     told = Told(recent=recent, per_module=per_module, total=recent + more)
     everything: list[tuple[int, str | None, str]] = []
+    own: dict[str | None, list[int]] = {"a": [], "b": [], "c": []}
     for number, (module_id, given_name) in enumerate(steps, 1):
         name = given_name if module_id is not None else "hub.stopping"
         told.tell(module_id, name=name)
         if name == "module.obliterated":
-            everything = [event for event in everything if event[1] != module_id or event[2] == name]
+            everything = [event for event in everything if event[0] not in own[module_id]]
+            own[module_id] = []
+        elif module_id is not None:
+            own[module_id].append(number)
         everything.append((number, module_id, name))
         assert len(told.history) <= recent + more
         assert told.numbers(after=0) == [event[0] for event in everything if event[0] > number - recent]
     for module_id in ("a", "b", "c"):
-        own = [event[0] for event in everything if event[1] == module_id and event[2] != "module.obliterated"]
         for after in range(len(steps) + 1):
-            wanted = [number for number in own if number > after]
+            wanted = [number for number in own[module_id] if number > after]
             page = told.numbers(module_id, after)
             assert page == wanted[len(wanted) - len(page) :]
             assert told.read(module_id, after).missed or page == wanted

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from actors import ActorError
+from backends import RemoteModule
 from hub import (
     AsyncHub,
     Checkpoint,
@@ -20,6 +22,7 @@ from hub import (
     HubClosed,
     InvalidMessage,
     InvalidState,
+    ListOperations,
     ModuleBusy,
     ModuleNotFound,
     Obliterate,
@@ -40,6 +43,7 @@ from tests.hub.conftest import MakeHub, tiny_kind
 from tests.hub.kinds.store_process import wait_for
 from tests.hub.observer import Observer
 from tests.hub.slow import slow_hydration
+from tests.hub.tiny_client import put
 
 pytestmark = pytest.mark.e2e
 
@@ -93,6 +97,33 @@ def test_an_operation_can_be_asked_for_at_once(held: Held) -> None:
     assert held.status(held.first) == "done"
     assert held.hub.stats().operations == {"provision": {"done": 1}, "hibernate": {"done": 1}}
     assert held.hub.module("m").op_id is None
+
+
+def test_only_those_with_a_transfer_are_listed_on_request(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who shows progress needs not look at thousands that wait."""
+    begun, go_on = Event(), Event()
+    commit = RemoteModule.dehydrate
+
+    def held(self: RemoteModule, *args: Any, **options: Any) -> Any:
+        done = commit(self, *args, **options)
+        begun.set()
+        assert go_on.wait(20)
+        return done
+
+    hub = make_hub()
+    put(hub.provision("m"), "k", "v" * 1000)
+    monkeypatch.setattr(RemoteModule, "dehydrate", held)
+    sends, waits = Deprovision("m"), Provision("m")
+    for message in (sends, waits):
+        hub.registry.tell(message)
+    try:
+        assert begun.wait(20)
+        assert [operation.op_id for operation in hub.operations()] == [sends.op_id, waits.op_id]
+        (listed,) = hub.ask(ListOperations(transfers_only=True))
+        assert listed.op_id == sends.op_id
+    finally:
+        go_on.set()
+    assert ended(hub, waits).status == "done"
 
 
 def test_where_there_is_nothing_to_do_it_is_done(make_hub: MakeHub) -> None:
