@@ -183,6 +183,7 @@ def events_page() -> str:
         "backend": "Backend",
         "plugin": "Plugins",
         "http": "HTTP",
+        "gateway": "Gateway",
     }
     together = {"hydration": "operation", "dehydration": "operation", "checkpoint": "operation"}
     text = f"""{HEADER}
@@ -451,6 +452,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "retry keys": lambda: _keys("retry_delay", "retry_delay_max"),
     "checkpoint keys": lambda: _keys("checkpoint_interval"),
     "idle keys": lambda: _keys("idle_timeout", "hibernated_timeout", "sweep_interval"),
+    "gateway keys": lambda: _keys("gateway_host", "gateway_ports", "gateway_wake_timeout", "gateway_connections"),
     "budget keys": lambda: _keys(
         "max_instances",
         "memory_budget",

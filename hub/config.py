@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -142,6 +143,20 @@ class HubConfig:
     )
     stall_threshold: float = _option(1.0, "Seconds without a turn of the event loop that are reported.", minimum=0.01)
     log_max_bytes: int = _option(1024 * 1024, "Length at which a module's output log is rotated.", minimum=1024)
+    gateway_host: str = _option(
+        "127.0.0.1",
+        "Address on which modules' gateway ports listen. The gateway asks nobody who he is: on any other address, whoever"
+        " reaches it reaches the servers, and wakes them.",
+    )
+    gateway_ports: tuple[int, int] | None = _option(
+        None, "Ports for gateways, `[low, high]`; 0 = any free one. A module keeps its own until it is obliterated."
+    )
+    gateway_wake_timeout: float = _option(
+        30.0, "Seconds that a connection to a gateway port waits for its module at the most.", minimum=0.01
+    )
+    gateway_connections: int = _option(
+        1000, "Connections to a module's gateway port at one time; one more is reset.", minimum=1
+    )
 
 
 class HubOptions(TypedDict, total=False):
@@ -184,6 +199,10 @@ class HubOptions(TypedDict, total=False):
     usage_interval: float | None
     stall_threshold: float
     log_max_bytes: int
+    gateway_host: str
+    gateway_ports: tuple[int, int] | int | None
+    gateway_wake_timeout: float
+    gateway_connections: int
 
 
 def configure(**given: Any) -> HubConfig:
@@ -225,8 +244,10 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
                 return Path(value).absolute()
             except TypeError:
                 raise InvalidConfig(f"data_dir = {value!r} can't be used", hint="allowed: a path") from None
-        case "ports":
-            return None if value is None else parse_ports(value)
+        case "ports" | "gateway_ports":
+            return None if value is None else parse_ports(value, key)
+        case "gateway_host":
+            return _check_address(key, value)
         case "kinds":
             return value
         case "backend":
@@ -255,6 +276,15 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
     if choices and value not in choices:
         raise InvalidConfig(f"{key} = {value!r} can't be used", hint=f"allowed: {', '.join(choices)}")
     return value
+
+
+def _check_address(key: str, value: Any) -> str:
+    # No names: what a name means may change between two starts, and with it who can reach the port.
+    try:
+        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+    except ValueError:
+        hint = "allowed: an IP address such as '127.0.0.1' or '::1'"
+        raise InvalidConfig(f"{key} = {value!r} can't be used", hint=hint) from None
 
 
 _FIELD_TYPES: Mapping[str, Any] = MappingProxyType(get_type_hints(HubConfig))

@@ -14,6 +14,7 @@ import msgspec
 from hub.config import HubConfig, configure
 from hub.errors import InvalidConfig
 from hub.instance.kind import Kind
+from hub.kinds import SHIPPED
 
 ENVIRONMENT_PREFIX = "MODHUB_"
 HTTP_TABLE = "http"
@@ -102,10 +103,13 @@ def _kinds_from_table(table: Any) -> list[Kind]:
         for key in cast("dict[str, Any]", settings):
             if key not in allowed:
                 raise InvalidConfig(f"kinds.{name}: {key!r} is no key", hint=f"allowed: {', '.join(allowed)}")
-        if "command" not in settings:
+        shipped = SHIPPED.get(name)
+        if "command" not in settings and shipped is None:
             raise InvalidConfig(f"kinds.{name}: 'command' is missing", hint="a list: the program, then its arguments")
+        # A table with a command replaces a shipped kind of its name; one without adapts it.
+        base = {f.name: getattr(shipped, f.name) for f in dataclasses.fields(Kind)} if "command" not in settings else {}
         try:
-            kinds.append(msgspec.convert({"name": name, **settings}, Kind))
+            kinds.append(msgspec.convert({**base, "name": name, **settings}, Kind))
         except msgspec.ValidationError as error:
             raise InvalidConfig(f"kinds.{name} can't be used: {error}") from None
     return kinds

@@ -151,6 +151,10 @@ class Directory:
         """Return the entries of the modules whose place in the backend is to be listed again, tracked or not."""
         return list(self._to_relist.values())
 
+    def with_gateway(self) -> list[Entry]:
+        """Return the entries of the modules that have a port of the gateway, tracked or not."""
+        return [entry for entry in self._entries.values() if entry.record.gateway_port is not None]
+
     def active(self) -> Iterator[Entry]:
         """Yield the entries of the modules that are neither hibernated nor unprovisioned."""
         return iter(self._active.values())
@@ -182,6 +186,7 @@ class Directory:
             restarts=record.restarts,
             idle_s=self.idle_s(entry),
             last_error=record.last_error,
+            gateway_port=record.gateway_port,
             since=record.since,
             op_id=operation.op_id if operation else None,
             uptime_s=self.uptime_s(entry),

@@ -135,6 +135,16 @@ VOCABULARY: Mapping[str, EventSpec] = {
         ("method", "path", "error", "traceback"),
         "A defect in answering a request; its sender is told nothing of it.",
     ),
+    "gateway.opened": EventSpec(_I, ("port",), "The module's gateway port takes connections."),
+    "gateway.closed": EventSpec(_I, ("port",), "The module's gateway port is closed: it is being obliterated."),
+    "gateway.failed": EventSpec(
+        _E, ("port", "error", "delay_ms"), "The module's gateway port can't be opened; it is tried again."
+    ),
+    "gateway.refused": EventSpec(
+        _W,
+        ("reason", "error", "connections"),
+        "So many connections to the module's gateway port were reset since the last event for this reason.",
+    ),
 }
 
 

@@ -34,7 +34,7 @@ from hub.watchdog import (
 # A module's actor that fails more often than this is parked: by then its defect is none that goes away.
 _MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
 # Those that the hub can't be without are restarted for as long as it runs, ever more slowly.
-_HUB_SUPERVISION = OneForOne(intensity=1000, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
+HUB_SUPERVISION = OneForOne(intensity=1000, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
 _WATCHED = frozenset({"module.transition", "module.resolved", "backend.available", "hub.disk_ok"})
 
 
@@ -60,7 +60,7 @@ def start_actors(
     """
 
     def spawn(actor: type[Actor], *args: Any, name: str) -> Ref[Any]:
-        return system.spawn(actor, services, *args, name=name, supervision=_HUB_SUPERVISION)
+        return system.spawn(actor, services, *args, name=name, supervision=HUB_SUPERVISION)
 
     watchdog = spawn(Watchdog, name="watchdog")
     spawn(LogReader, name="log-reader")  # before the registry, which forwards to it: they end in the opposite order
@@ -95,7 +95,7 @@ def start_actors(
     if config.usage_interval:
         spawn(UsageSampler, config.usage_interval, name="usage")
     spawn(Liveness, name="liveness")
-    load_plugins(system, registry, plugins, services.bus, _HUB_SUPERVISION)
+    load_plugins(system, registry, plugins, services.bus, HUB_SUPERVISION)
     return HubActors(registry, watchdog, lease_watch)
 
 

@@ -30,6 +30,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         parked: the actor failed too often; only a person's operation takes the module out of it.
         relist_s: seconds from its obliteration, or from the start of the hub if that is later, until its place in the
             backend is listed again; 0.0 = it need not be. A duration, since no clock goes on over a restart by itself.
+        gateway_port: its stable port, where its kind has a gateway; kept until it is obliterated.
     """
 
     module_id: str
@@ -50,6 +51,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     checkpointed_at: float = 0.0
     parked: bool = False
     relist_s: float = 0.0
+    gateway_port: int | None = None
 
     @property
     def condition(self) -> Condition:
@@ -63,5 +65,8 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 
     @property
     def remembered(self) -> bool:
-        """Whether the journal keeps a row of the module; beyond the tracked ones those that are to be listed again."""
-        return self.tracked or self.relist_s > 0
+        """Whether the journal keeps a row of the module.
+
+        Beyond the tracked ones: those that are to be listed again, and those that keep a port of the gateway.
+        """
+        return self.tracked or self.relist_s > 0 or self.gateway_port is not None

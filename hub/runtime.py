@@ -24,8 +24,10 @@ from hub.directory import Directory
 from hub.disk import Disk
 from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
 from hub.events import EventBus
+from hub.gateway.ports import GatewayPorts
+from hub.gateway.starting import start_gateway
 from hub.history import EventHistory
-from hub.hub_actors import HubActors, start_actors
+from hub.hub_actors import HUB_SUPERVISION, HubActors, start_actors
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
 from hub.journal import Journal
@@ -133,6 +135,10 @@ class Runtime:
         loop = asyncio.get_running_loop()
         directory = Directory(layout, loop.time)
         ports = PortAllocator(config.ports)
+        gateway_ports = GatewayPorts(ports, config.gateway_host, config.gateway_ports)
+        for record in records:
+            if record.gateway_port is not None:
+                gateway_ports.hold(record.module_id, record.gateway_port)
         disk = Disk(layout.root, config.disk_reserve, workers, self._bus)
         await disk.look()
         transfers = Transfers(config, journal.hub_id, layout, workers, disk=disk, bus=self._bus, clock=loop.time)
@@ -158,6 +164,7 @@ class Runtime:
             checkpoints=anyio.CapacityLimiter(max_checkpoints(config)),
             disk=disk,
             places=Places(config, directory, disk, starts),
+            gateway_ports=gateway_ports,
             clock=loop.time,
         )
         # What is then still an instance runs on: a start that failed has ended no server, nor does `leave`.
@@ -189,6 +196,7 @@ class Runtime:
             ActorSystem("modhub", on_failure=self._on_failure, on_dead_letter=self._on_dead_letter)
         )
         self._actors = start_actors(system, services, self._plugins, self._stack)
+        await start_gateway(self._stack, system, services, self._actors.registry, HUB_SUPERVISION)
 
     async def _retire(self) -> None:
         """Refuse what is new, end what only transfers here, and bring every module to rest."""

@@ -26,6 +26,8 @@ STEPS: tuple[Step, ...] = (
     ),
     # 2: nothing but fields of records
     (),
+    # 3: as 2
+    (),
 )
 """What leads to version 1, 2, ...: statements, or functions of the connection, all within one transaction."""
 

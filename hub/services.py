@@ -16,6 +16,7 @@ from hub.counters import Counters
 from hub.directory import Directory
 from hub.disk import Disk
 from hub.events import EventBus
+from hub.gateway.ports import GatewayPorts
 from hub.history import EventHistory
 from hub.instance import InstanceRunner
 from hub.journal import Journal
@@ -61,6 +62,7 @@ class Services:
     checkpoints: anyio.CapacityLimiter
     disk: Disk
     places: Places
+    gateway_ports: GatewayPorts
     clock: Callable[[], float]
     wall_clock: Callable[[], float] = time.time
     epochs: Iterator[int] = field(default_factory=lambda: itertools.count(1))

@@ -13,6 +13,7 @@ from hub.errors import InvalidConfig
 from hub.instance.limits import ALLOWED, LimitValue, parse_limits
 
 PLACEHOLDERS = frozenset({"port", "data_dir", "module_id", "checkpoint_dir"})
+GATEWAY_WAKES = ("connect", "bytes")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # As useradd(8) allows them, and those of directory services (user@domain, DOMAIN\\user). No numbers alone: an id that
 # belongs to nobody here would be taken as well.
@@ -39,6 +40,10 @@ class Kind:
             `{data_dir}` is then a directory beside it, which takes its place when the command has ended with 0.
         user: name of the user that server, `init`, `gc` and `checkpoint` run as, who then also owns the data, where the hub is root.
             A hub that is not root runs all as its own user; `None` = as the hub's user.
+        gateway: whether each module has a stable TCP port, on which a connection wakes it: see
+            [a port that wakes](../how-to/a-port-that-wakes.md).
+        gateway_wake: what of a connection to that port wakes it: `connect`, or `bytes`, the first byte that the client
+            sends, so that connections that merely probe wake nothing.
         limits: what its processes may use at the most, by name: see [limits](../how-to/write-a-kind.md#limits).
         stop_signal: name of the signal that asks it to stop cleanly.
         stop_timeout: seconds it gets for that.
@@ -57,6 +62,8 @@ class Kind:
     checkpoint: str | Sequence[str] | None = None
     init: Sequence[str] | None = None
     user: str | None = None
+    gateway: bool = False
+    gateway_wake: str = "connect"
     limits: Mapping[str, LimitValue] = field(default_factory=dict[str, LimitValue])
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 10.0
@@ -82,6 +89,10 @@ class Kind:
             self._check_command("init", self.init)
         if self.user is not None and not _USER.fullmatch(self.user):
             raise self._invalid("user", self.user, "the name of a user of this machine")
+        if self.gateway is not True and self.gateway is not False:
+            raise self._invalid("gateway", self.gateway, "true or false")
+        if self.gateway_wake not in GATEWAY_WAKES:
+            raise self._invalid("gateway_wake", self.gateway_wake, ", ".join(GATEWAY_WAKES))
         try:
             parse_limits(self.limits)
         except ValueError as error:

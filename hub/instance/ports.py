@@ -12,11 +12,12 @@ LOOPBACK = "127.0.0.1"
 _ANY_TRIES = 100
 
 
-def parse_ports(value: object) -> tuple[int, int] | None:
-    """Read a `ports` setting.
+def parse_ports(value: object, key: str = "ports") -> tuple[int, int] | None:
+    """Read a setting of ports.
 
     Args:
         value: `0` (any free port), or a pair `(low, high)`, both ends included.
+        key: name of the setting, for the error.
 
     Returns:
         The pair, or `None` for any.
@@ -34,7 +35,7 @@ def parse_ports(value: object) -> tuple[int, int] | None:
     if isinstance(ports, tuple) and 1 <= ports[0] <= ports[1] <= 65535:
         return ports
     raise InvalidConfig(
-        f"ports = {value!r} can't be used", hint="allowed: 0 for any, or (low, high) with 1 <= low <= high <= 65535"
+        f"{key} = {value!r} can't be used", hint="allowed: 0 for any, or (low, high) with 1 <= low <= high <= 65535"
     )
 
 

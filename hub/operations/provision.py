@@ -27,7 +27,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         ProvisionFailed: its process did not become ready.
         ModhubError: its data could not be had. Either way it is as it was before.
     """
-    kept = work.record.dirty
+    kept, gateway_port = work.record.dirty, work.record.gateway_port
     if not kept:
         work.services.transfers.availability.require(f"provision of module {work.module_id!r}")
         await _check_nothing_there(work)
@@ -47,10 +47,13 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
             await work.services.leases.ensure(work.operation, work.entry)
             # From here on a process may write: should the hub die now, this data is not thrown away.
             now = work.entry.checkpointed_at = work.services.wall_clock()
-            await work.note("starting", kind=fetched.kind, base=fetched.base, dirty=True, checkpointed_at=now)
+            changes = work.gateway_port(fetched.kind)
+            await work.note(
+                "starting", kind=fetched.kind, base=fetched.base, dirty=True, checkpointed_at=now, **changes
+            )
         instance = await work.start_instance()
     except ModhubError as error:
-        await _undo(work, error, kept=kept)
+        await _undo(work, error, kept=kept, gateway_port=gateway_port)
         raise as_asked(work, error) from error.__cause__
     await work.advance(Outcome.READY, "ready", dirty=True, pending=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)
@@ -62,7 +65,7 @@ async def _fetch(work: Work, kind: str | None) -> Fetched:
     while True:
         try:
             return await work.services.transfers.fetch(
-                work.operation, kind, work.services.config.default_kind, on_claim=leases.noting(work.entry)
+                work.operation, kind, _default_kind(work), on_claim=leases.noting(work.entry)
             )
         except LeaseHeld as held:
             pause_s = pause_before_take_over(leases.policy, held.retry_after_s, earlier_s)
@@ -71,6 +74,11 @@ async def _fetch(work: Work, kind: str | None) -> Fetched:
             earlier_s = held.retry_after_s
         work.operation.step = "waiting for a lease"
         await work.operation.pause(pause_s, Phase.HYDRATING)
+
+
+def _default_kind(work: Work) -> str:
+    # Who knows the port of a module expects the server there that it had, should the backend know it no more.
+    return work.record.kind if work.record.gateway_port is not None else work.services.config.default_kind
 
 
 async def _check_nothing_there(work: Work) -> None:
@@ -83,7 +91,7 @@ async def _check_nothing_there(work: Work) -> None:
         )
 
 
-async def _undo(work: Work, error: ModhubError, *, kept: bool) -> None:
+async def _undo(work: Work, error: ModhubError, *, kept: bool, gateway_port: int | None) -> None:
     """Leave nothing behind that this operation brought. Data that was here before stays as it is."""
     if kept:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
@@ -101,5 +109,8 @@ async def _undo(work: Work, error: ModhubError, *, kept: bool) -> None:
     if (claim := work.entry.claim) is not None:
         await work.services.leases.let_go(work.entry)
         await work.services.transfers.release(work.module_id, claim)
-    await work.advance(Outcome.FAILED, "failed", dirty=False, base=None, last_error=str(error), **NO_PROCESS)
+    changes = NO_PROCESS | {"gateway_port": gateway_port}
+    await work.advance(Outcome.FAILED, "failed", dirty=False, base=None, last_error=str(error), **changes)
+    if gateway_port is None:
+        work.services.gateway_ports.release(work.module_id)
     await work.clean_up()

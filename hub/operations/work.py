@@ -137,6 +137,17 @@ class Work:
             if request in self._waiting():
                 raise OperationCancelled(f"{self.operation.request} of module {self.module_id!r}: {request} waits")
 
+    def gateway_port(self, kind_name: str) -> dict[str, object]:
+        """Return what is to be journalled of the module's gateway port before it first runs as a kind that has one.
+
+        Raises:
+            PortsExhausted: there is none for it.
+        """
+        kind = self.services.config.kinds.get(kind_name)
+        if kind is None or not kind.gateway or self.record.gateway_port is not None:
+            return {}
+        return {"gateway_port": self.services.gateway_ports.choose(self.module_id)}
+
     async def start_instance(self) -> Instance:
         """Start the module's server on its local data and wait until it is ready.
 
@@ -151,6 +162,8 @@ class Work:
         kind = services.config.kinds.get(record.kind)
         if kind is None:
             raise UnknownKind(f"module {self.module_id!r} is of kind {record.kind!r}, which is not configured")
+        if gateway := self.gateway_port(record.kind):
+            await self.note("choosing a port", **gateway)
         layout = services.layout
         if self.place is not None:
             self.place.starts = True  # no await from here to the queue of the starts, where it is counted from now on

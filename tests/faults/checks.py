@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import traceback
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from hub.instance.sockets import listening
 from hub.lifecycle import TABLE, Pending
 from hub.policy import resolve
 from hub.record import ModuleRecord
-from tests.faults.rig import Expectation, Ledger, Rig, await_that, kinds, open_hub, read, settle
+from tests.faults.rig import PATIENCE_S, Expectation, Ledger, Rig, await_that, kinds, open_hub, read, settle
 from tests.faults.rows import rows
 from tests.faults.scenarios import OF_STARTS
 from tests.hub.faulty import Faults
@@ -89,6 +90,7 @@ def _next_hub(checks: Checks, root: Path, expected: dict[str, Expectation]) -> s
             if expectation.obliterated:
                 left = _traces(root, module_id)
                 checks.expect(not left, f"{left} of {module_id}, whose obliteration was begun")
+            _same_port(checks, hub, module_id, expectation.gateway_port)
             value, possible = read(hub.provision(module_id)), expectation.possible
             checks.expect(value in possible, f"{module_id} holds {value!r}, and may hold {possible}")
             ports |= _round_trip(checks, hub, root, module_id)
@@ -96,6 +98,17 @@ def _next_hub(checks: Checks, root: Path, expected: dict[str, Expectation]) -> s
         await_that(lambda: not rows(root / "data"), lambda: f"rows {rows(root / 'data')} of nobody")
         checks.expect(not _held(hub), f"ports {_held(hub)} are held for nobody")
     return ports
+
+
+def _same_port(checks: Checks, hub: Hub, module_id: str, port: int | None) -> None:
+    """A port that was told of is the module's still, and whoever connects to it reaches it, wherever its data is."""
+    if port is None:
+        return
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        connection.sendall(b"GET k\n")
+        checks.expect(connection.recv(100), f"nobody answers on port {port} of {module_id}")
+    found = hub.provision(module_id).gateway_port
+    checks.expect(found == port, f"{module_id} had port {port}, and has {found}")
 
 
 def _nothing_temporary(checks: Checks, data: Path) -> None:
@@ -116,7 +129,8 @@ def _no_more_processes_than_modules(checks: Checks, hub: Hub, root: Path) -> Non
     most = sum(2 if info.kind == "forking" else 1 for info in serving)
     found = processes_of(root / "data")
     checks.expect(len(found) <= most, f"processes {found} for {[info.module_id for info in serving]}")
-    checks.expect(_held(hub) == {info.port for info in serving}, f"ports {_held(hub)} are held for {serving}")
+    used = {info.port for info in serving} | {record.gateway_port for record in rows(root / "data").values()} - {None}
+    checks.expect(_held(hub) == used, f"ports {_held(hub)} are held for {serving}")
 
 
 def _held(hub: Hub) -> set[int | None]:

@@ -28,6 +28,7 @@ def kinds(*, sound: bool) -> list[Kind]:
         tiny_kind("broken", *([] if sound else ["--broken"])),
         tiny_kind("fragile", *([] if sound else ["--broken-once-used"])),
         tiny_kind("forking", *([] if sound else ["--fork"])),
+        tiny_kind("reached", gateway=True),
         tiny_kind("copying", checkpoint=["sh", "-c", 'cp -a "$1/." "$2/"', "sh", "{data_dir}", "{checkpoint_dir}"]),
     ]
 
@@ -57,11 +58,13 @@ class Expectation:
         possible: the last acknowledged write, each sent after it, nothing from the asking for an obliteration on.
         told: the state that was last told of it.
         obliterated: nothing was written since an obliteration that was acknowledged, or begun before a kill.
+        gateway_port: its stable port, of which the hub told, and which no obliteration that was asked for may have taken.
     """
 
     possible: set[str | None] = field(default_factory=lambda: {None})
     told: str = State.UNPROVISIONED.value
     obliterated: bool = False
+    gateway_port: int | None = None
 
     def read(self, word: str, text: str) -> None:
         match word:
@@ -72,11 +75,14 @@ class Expectation:
                 self.possible = {text}
             case "gone":
                 self.possible.add(None)
+                self.gateway_port = None
             case "doomed" | "obliterated":
                 self.possible = {None}
                 self.obliterated = True
             case "told":
                 self.told = text
+            case "port":
+                self.gateway_port = int(text)
             case _:
                 raise ValueError(word)
 
@@ -147,6 +153,11 @@ class Rig:
         self.ledger.note("set", module_id, value)
         write(info, value)
         self.ledger.note("ack", module_id, value)
+
+    def provision(self, module_id: str = "m", kind: str | None = None) -> None:
+        info = self.hub.provision(module_id, kind=kind)
+        if info.gateway_port is not None:
+            self.ledger.note("port", module_id, str(info.gateway_port))
 
     def obliterate(self, module_id: str = "m") -> None:
         self.ledger.note("gone", module_id)

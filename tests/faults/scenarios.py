@@ -7,6 +7,7 @@ found by themselves.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from backends import BackendUnavailable, RemoteModule, open_store
 from hub import ModhubError, ModuleNotFound
 from hub.config import HubConfig
-from tests.faults.rig import Rig, await_that, settle
+from tests.faults.rig import PATIENCE_S, Rig, await_that, settle
 from tests.hub.observer import observed
 
 Step = Callable[[Rig], None]
@@ -42,7 +43,7 @@ class Scenario:
 
 def _provisioned(kind: str | None = None) -> Step:
     def prepare(rig: Rig) -> None:
-        rig.hub.provision("m", kind=kind)
+        rig.provision(kind=kind)
         rig.write()
 
     return prepare
@@ -56,6 +57,20 @@ def _hibernated(rig: Rig) -> None:
 def _at_home(rig: Rig) -> None:
     _provisioned()(rig)
     rig.hub.deprovision("m")
+
+
+def _reached_at_home(rig: Rig) -> None:
+    _provisioned("reached")(rig)
+    rig.hub.deprovision("m")
+
+
+def _reach(rig: Rig) -> None:
+    """A connection to the stable port, which brings the module up."""
+    port = rig.ledger.expectations()["m"].gateway_port
+    assert port is not None
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        connection.sendall(b"GET k\n")
+        assert connection.recv(100)
 
 
 def _data_of(rig: Rig) -> Path:
@@ -135,7 +150,7 @@ def _failing(step: Step, *methods: str) -> Step:
 
 
 def _provision(kind: str | None = None) -> Step:
-    return lambda rig: void(rig.hub.provision("m", kind=kind))
+    return lambda rig: rig.provision(kind=kind)
 
 
 def _crash_during_recovery(rig: Rig) -> None:
@@ -220,6 +235,11 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("obliterate/failing backend", _failing(Rig.obliterate, "list", "purge"), _provisioned()),
     Scenario("obliterate/again", Rig.obliterate, _half_obliterated),
     Scenario("relist/after another hub's lease", _until_listed_again, _held_elsewhere, {"lease": 0.2}),
+    Scenario("gateway/provision", _provision("reached")),
+    Scenario("gateway/deprovision", lambda rig: void(rig.hub.deprovision("m")), _provisioned("reached")),
+    Scenario("gateway/connect", _reach, _reached_at_home),
+    Scenario("gateway/obliterate", Rig.obliterate, _provisioned("reached")),
+    Scenario("gateway/obliterate at home", Rig.obliterate, _reached_at_home),
     Scenario("checkpoint/running", _checkpoint, _provisioned("copying")),
     Scenario("checkpoint/redis", _checkpoint, _provisioned("redis")),
     Scenario("checkpoint/hibernated", _checkpoint, _hibernated),

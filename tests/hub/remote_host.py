@@ -178,7 +178,8 @@ def main() -> None:
     logger = logging.getLogger("modhub")
     logger.addHandler(_Printer())
     logger.setLevel(logging.DEBUG)
-    with Hub(data, backend, kinds=[tiny_kind()], default_kind="tiny", **options) as hub:
+    kind = tiny_kind(gateway=options.pop("gateway", False))
+    with Hub(data, backend, kinds=[kind], default_kind="tiny", **options) as hub:
         for line in sys.stdin:
             method, arguments = json.loads(line)
             if method == "hold_puts":

@@ -87,6 +87,10 @@ KEYS: Mapping[str, Key] = {
     "usage_interval": Key("2", 2.0, SECONDS),
     "stall_threshold": Key("0.5", 0.5, POSITIVE_SECONDS),
     "log_max_bytes": Key("2048", 2048, (*COUNT, 1023)),
+    "gateway_host": Key('"0.0.0.0"', "0.0.0.0", (3, "", "localhost", "1.2.3", "[::1]"), text="0.0.0.0"),
+    "gateway_ports": Key("[6000, 6999]", (6000, 6999), (1, "6000", [6000], [6999, 6000], [0, 10], [6000, 65536], -1)),
+    "gateway_wake_timeout": Key("5", 5.0, POSITIVE_SECONDS),
+    "gateway_connections": Key("10", 10, COUNT),
 }
 
 KINDS_TOML = """
@@ -433,3 +437,16 @@ def test_a_huge_wrong_module_id_does_not_flood_the_log() -> None:
     with pytest.raises(InvalidModuleId) as refused:
         check_module_id("/" * 1_000_000)
     assert len(str(refused.value)) < 300
+
+
+def test_a_table_without_a_command_adapts_a_shipped_kind(file: Path) -> None:
+    """Its keys win, all others are the shipped kind's; the other kinds are as they are shipped."""
+    config = load(write(file, "[kinds.redis]", "gateway = true", "[kinds.redis.limits]", "memory = '64M'"), {})
+    assert config.kinds["redis"] == dataclasses.replace(SHIPPED["redis"], gateway=True, limits={"memory": "64M"})
+    assert config.kinds["postgres"] is SHIPPED["postgres"]
+
+
+def test_a_table_with_a_command_replaces_a_shipped_kind(file: Path) -> None:
+    """Nothing of the shipped one is left: its probes and hooks belong to its own command."""
+    config = load(write(file, "[kinds.redis]", "command = ['my-redis', '{port}']"), {})
+    assert config.kinds["redis"] == Kind("redis", ["my-redis", "{port}"])

@@ -62,12 +62,11 @@ V1_RECORDS = [
 ]
 
 # Whoever adds a field to the records adds it to the newest version here, or a version where that was released.
-FIELDS = {
-    2: (
-        *("module_id", "kind", "state", "dirty", "base", "pending", "suspect", "op_id", "port", "pid"),
-        *("started_ticks", "boot_id", "restarts", "last_error", "since", "checkpointed_at", "parked", "relist_s"),
-    ),
-}
+_FIELDS_2 = (
+    *("module_id", "kind", "state", "dirty", "base", "pending", "suspect", "op_id", "port", "pid"),
+    *("started_ticks", "boot_id", "restarts", "last_error", "since", "checkpointed_at", "parked", "relist_s"),
+)
+FIELDS = {2: _FIELDS_2, 3: (*_FIELDS_2, "gateway_port")}
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ GOOD: Mapping[str, tuple[Any, ...]] = {
     "checkpoint": (None, "http:/checkpoint", ["copy", "{data_dir}", "{checkpoint_dir}"], ("copy",)),
     "init": (None, ["init-tool", "{data_dir}"], ("init-tool",)),
     "user": (None, "postgres", "_svc", "user.name@example.org", "DOMAIN\\user", "machine$"),
+    "gateway": (True, False),
+    "gateway_wake": ("connect", "bytes"),
     "limits": (
         {},
         {"nofile": 1024, "core": 0, "cpu_s": 60, "fsize": "1G", "as": "unlimited"},
@@ -59,6 +61,8 @@ BAD: Mapping[str, tuple[Any, ...]] = {
     "checkpoint": ("", "tcp", "copy", "http:", "log:x", ["copy", "{checkpoint}"], [], [""]),
     "init": ("", "init-tool", ["init-tool", "{prot}"], [], [""]),
     "user": ("", "0", "1000", "-x", "a b", "a:b", "a\n"),
+    "gateway": (None, 1, "true", []),
+    "gateway_wake": ("", "byte", None, ["bytes"]),
     "limits": (
         {"ram": 1},
         {"memory": 0},

@@ -1,0 +1,1 @@
+"""The gateway: a stable TCP port per module, where a connection brings the module up and is spliced to its server."""
