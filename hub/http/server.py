@@ -59,7 +59,7 @@ class Server:
         self._sockets = bind(config)
         self.url = url_of(config, self._sockets)
         name: Any = self._sockets[0].getsockname()
-        self.port = int(name[1]) if isinstance(name, tuple) else 0
+        self.port = 0 if config.host.startswith(UNIX_PREFIX) else int(name[1])
         self._servers: list[asyncio.Server] = []
         self._lifespan: LifespanOn
         self._clock: asyncio.Task[None]

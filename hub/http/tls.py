@@ -69,5 +69,22 @@ def make_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+def expires_at(certificate: Path) -> float:
+    """Return when a certificate ends: seconds since the epoch.
+
+    Args:
+        certificate: file with the certificate and its chain, PEM; read already by `make_context`.
+
+    Raises:
+        InvalidConfig: that can't be told.
+    """
+    # To trust it is the way to have it decoded; a certificate that signs nothing shows itself only by name.
+    try:
+        decoded: dict[str, str] = ssl._ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined] # noqa: SLF001 - the standard library shows no other way to read a certificate of one's own # pyright: ignore
+        return float(ssl.cert_time_to_seconds(decoded["notAfter"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidConfig(f"{certificate} can't be read: {error}") from error
+
+
 def _no_passphrase() -> str:
     raise ValueError("the key has a passphrase")

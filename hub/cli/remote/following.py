@@ -143,7 +143,7 @@ def _goes_on(operation: Followed, timeout_s: float) -> ModhubError:
     )
 
 
-def _show(operations: list[Followed], bar: ProgressBar, elapsed_s: float) -> None:
+def _show(operations: Sequence[Followed], bar: ProgressBar, elapsed_s: float) -> None:
     def total(key: str) -> int:
         return sum(int(operation.info.get(key) or 0) for operation in operations)
 

@@ -103,9 +103,7 @@ def modhub(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 @contextmanager
-def served(
-    folder: Path, *arguments: str, config: str = "", **environment: str
-) -> Generator[Served]:
+def served(folder: Path, *arguments: str, config: str = "", **environment: str) -> Generator[Served]:
     """Serve below a folder, on a free port, until the block ends; nothing of it is left then."""
     file = folder / "modhub.toml"
     file.write_text(f'data_dir = "{folder}/data"\nbackend = "file://{folder}/backend"\n{config}')
