@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import pykka
 
 from actors import life
 from actors.errors import NotSpawned, UnhandledMessage
+from actors.forwarding import forward
 from actors.future import Future
-from actors.message import DropReason, Forwarded
+from actors.message import Forwarded, OnDropped
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -147,7 +148,7 @@ class Actor(_PykkaActor):
         ref: Ref[Any],
         message: object | None = None,
         *,
-        on_dropped: Callable[[DropReason], object] | None = None,
+        on_dropped: OnDropped | None = None,
     ) -> Forwarded:
         """Hand the message being handled to another actor, with its reply and its deadline.
 
@@ -167,7 +168,7 @@ class Actor(_PykkaActor):
             NothingToForward: No message is being handled, or it was forwarded already.
             ForeignActor: The other actor belongs to another system.
         """
-        self.cell.forward(ref.cell, message, on_dropped)
+        forward(self.cell, ref.cell, message, on_dropped)
         return Forwarded(ref.name)
 
     def after(self, delay_s: float, message: object) -> TimerHandle:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from types import CoroutineType
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from actors import life
 from actors.actor import Actor
-from actors.errors import ForeignActor, NothingToForward, UnhandledMessage
+from actors.errors import UnhandledMessage
 from actors.inspection import ActorInfo, ActorState, snapshot
 from actors.mailbox import Mailbox, expire
-from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, DropReason, Envelope, StopRequest
+from actors.message import PROXY_MESSAGES, QUEUED, STARTED, WITHDRAWN, Envelope, StopRequest
 from actors.ref import Ref
 from actors.timer import TimerHandle, Timers
 
@@ -252,32 +251,6 @@ class Cell(Mailbox):
         except Exception as error:  # noqa: BLE001 # any exception in a hook is a crash
             self.defect = error
             self.task.cancel()
-
-    def forward(
-        self, target: Cell, message: object | None, on_dropped: Callable[[DropReason], object] | None = None
-    ) -> None:
-        """Hand the envelope that is handled now to another cell."""
-        envelope = self.current
-        if envelope is None:
-            raise NothingToForward(self.name)
-        if target.system is not self.system:
-            raise ForeignActor(target.name)
-        self.current = None
-        if on_dropped is not None:
-            envelope.on_dropped = on_dropped
-        with self.dispatcher.lock:
-            if envelope.state == STARTED:
-                envelope.state = QUEUED
-        if envelope.state == WITHDRAWN:  # its deadline has passed while it was handled here
-            self.dropped(envelope, "deadline")
-            return
-        if message is not None:
-            envelope.message = message
-        # Not under the lock: a refusal may call the host's code. A deadline that passes just now, in a thread that asks,
-        # resolves the reply, and no drain starts what is resolved.
-        refusal = target.deliver(envelope)
-        if refusal is not None:
-            life.not_forwarded(self, target, envelope, refusal)
 
     def after(self, delay_s: float, message: object) -> TimerHandle:
         """Tell the actor itself a message later."""

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from actors.errors import ActorCrashed, ActorDead, ActorError, HandlerCancelled, MailboxFull
+from actors.errors import ActorCrashed, ActorDead, HandlerCancelled
 from actors.inspection import ActorFailure, ActorState
-from actors.message import QUEUED, STARTED, Envelope, StopRequest
+from actors.message import Envelope, StopRequest
 from actors.supervision import Restart, decide
 from actors.watch import EndReason, Terminated, Watches
 
@@ -269,14 +269,3 @@ def _tell_watchers(cell: Cell, watches: Watches, terminated: Terminated) -> None
         watcher.deliver(Envelope(terminated))
     for target in tuple(watches.watched):
         unwatch(cell, target)
-
-
-def not_forwarded(cell: Cell, target: Cell, envelope: Envelope, refusal: ActorError) -> None:
-    """Tell the asker of a forwarded message that its new actor refused it."""
-    with cell.dispatcher.lock:
-        if envelope.state == QUEUED:  # else its deadline has passed meanwhile
-            envelope.state = STARTED
-    cell.answer_error(envelope, refusal)
-    if isinstance(refusal, MailboxFull) and envelope.reply is None:
-        cell.system.dead_letter(envelope, target.name, "full")
-    cell.dropped(envelope, "full" if isinstance(refusal, MailboxFull) else "dead")

@@ -60,6 +60,8 @@ DropReason: TypeAlias = Literal["deadline", "cancelled", "full", "dead"]
 """Why no handler will ever start on a message: its deadline passed, its waiter was cancelled, its new actor refused it
 for want of room, or has ended."""
 
+OnDropped: TypeAlias = Callable[[DropReason], object]
+
 
 class Reply(Protocol):
     """What an answer is given to: an `asyncio.Future` of the system's loop, or our thread-safe `Future`."""
@@ -91,4 +93,4 @@ class Envelope:
         self.timeout_s = 0.0
         self.state: int = QUEUED
         self.mailbox = None
-        self.on_dropped: Callable[[DropReason], object] | None = None
+        self.on_dropped: OnDropped | None = None

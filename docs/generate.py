@@ -24,7 +24,7 @@ DOCS = Path(__file__).resolve().parent
 if __name__ == "__main__":  # run as a script, the checkout is not on the path
     sys.path.insert(0, str(DOCS.parent))
 
-from hub import config, config_sources, errors, events, info, lifecycle, messages, policy  # noqa: E402 - after the path above
+from hub import config, config_sources, errors, events, info, lifecycle, messages, module_query, policy  # noqa: E402 - after the path above
 from hub.instance import Kind  # noqa: E402 - as above
 from hub.record import ModuleRecord  # noqa: E402 - as above
 
@@ -193,8 +193,10 @@ Beside the attributes listed, an event has `module_id` and `op_id` where it is a
 An attribute without a value is left out. Units stand in the names: `_ms`, `_s`, `bytes`.
 
 From `module.transition` and `module.resolved` alone the state of every module at any moment can be rebuilt. Subscribers
-(the message `Subscribe`) get each event as a `hub.Event` with `name`, `module_id`, `op_id` and `fields`, whatever the
-level of the host's logging; `hub.loop_stalled` goes to the log only, since the loop hangs when it is written.
+(the message `Subscribe`) get each event as a `hub.Event` with `name`, `module_id`, `op_id`, `fields`, its `number` in this run
+of the hub and the time (`at`), whatever the level of the host's logging; `ReadEvents` reads those of late.
+`hub.loop_stalled` goes to the log only, since the loop hangs when it is written, and so do dead letters, some of which tell
+that a subscriber's mailbox is full.
 """
     for prefix, title in sections.items():
         rows = [
@@ -237,17 +239,22 @@ def messages_page() -> str:
         cls: Any = getattr(messages, name)
         (reply,) = typing.get_args(cls.__orig_bases__[0])
         parameters = [
-            f"{f.name}: {f.type}" + (f" = {f.default}" if f.default is not dataclasses.MISSING else "")
+            f"{f.name}: {f.type}" + (f" = {f.default!r}" if f.default is not dataclasses.MISSING else "")
             for f in dataclasses.fields(cls)
-            if f.default_factory is dataclasses.MISSING
+            if f.default_factory is dataclasses.MISSING and f.name != "asked_by"
         ]
         has_id = any(
             f.name == "op_id" and f.default_factory is not dataclasses.MISSING for f in dataclasses.fields(cls)
         )
         call = f"{name}({', '.join(parameters)})"
         rows.append((code(call), code(type_name(reply)), "yes" if has_id else "", summary(cls)))
+    described = ""
+    for name in messages.__all__:
+        if parameters_of := attributes(getattr(messages, name)):
+            rows_of = [(code(parameter), meaning) for parameter, meaning in parameters_of.items()]
+            described += f"\n## {name}\n\n{table(('parameter', 'meaning'), rows_of)}\n"
     replies = ""
-    for reply_type in (info.ModuleInfo, info.Obliterated, info.OperationInfo, info.BackendStatus, events.Event):
+    for reply_type in _REPLIES:
         hints = typing.get_type_hints(reply_type)
         meanings = attributes(reply_type)
         fields = [
@@ -263,10 +270,20 @@ What the registry takes: `hub.registry.ask(message)` from any thread, `await hub
 `tell` where no reply is wanted. The methods of `Hub` and `AsyncHub` send the same messages. They are frozen dataclasses in
 `hub.messages`, also importable from `hub`; each knows the type of its reply, which mypy and pyright see.
 
-A message with an operation id takes `op_id=`, made up where it is not given; `DescribeOperation` asks for it.
+A message with an operation id takes `op_id=`, made up where it is not given: each is used once, and `DescribeOperation` asks
+for it from the moment on that the message was accepted. It also takes `asked_by=`: in whose name it is asked for, 200
+printable characters at the most, which stands in the log and with the operation and is never interpreted.
 
 {table(("message", "reply", "operation id", "meaning"), rows)}
-{replies}"""
+
+Modules can be sorted by {", ".join(map(code, module_query.SORT_KEYS))}.
+{described}{replies}"""
+
+
+_REPLIES = (
+    *(info.ModuleInfo, info.ModulePage, info.UsageSample, info.LogChunk, info.Obliterated, info.OperationInfo),
+    *(info.HubStats, info.BackendStatus, info.EventPage, info.EventRecord, events.Event),
+)
 
 
 def _diagram() -> str:

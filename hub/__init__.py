@@ -5,6 +5,7 @@ with Hub(data_dir="/var/lib/modhub", backend="file:///var/lib/modhub-backend") a
 """
 
 from hub._version import __version__
+from hub.async_hub import AsyncHub
 from hub.config import HubConfig, HubOptions
 from hub.errors import (
     BackendError,
@@ -39,7 +40,7 @@ from hub.errors import (
     WakeFailed,
 )
 from hub.events import Event
-from hub.hub import AsyncHub, Hub
+from hub.hub import Hub
 from hub.info import (
     BackendStatus,
     EventPage,

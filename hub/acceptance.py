@@ -56,7 +56,6 @@ def accept(services: Services, message: Any) -> Callable[[DropReason], None]:
         )
     request = REQUESTS[type(message)]
     operation = Operation(message.op_id, message.module_id, request, services.clock, asked_by=message.asked_by)
-    ledger.accept(operation)
     if operation.asked_by:
         services.bus.publish(
             "operation.requested",
@@ -65,6 +64,7 @@ def accept(services: Services, message: Any) -> Callable[[DropReason], None]:
             operation=request.value,
             asked_by=operation.asked_by,
         )
+    ledger.accept(operation)  # the last thing: nothing may come between this and its being forwarded
 
     def dropped(reason: DropReason) -> None:
         error = _why(operation, reason)

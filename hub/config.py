@@ -137,6 +137,9 @@ class HubConfig:
         minimum=0.01,
     )
     sweep_interval: float = _option(1.0, "Seconds between looks at connections and idle times.", minimum=0.01)
+    usage_interval: float | None = _option(
+        5.0, "Seconds between looks at the memory and processor time of servers; 0 = never.", minimum=0
+    )
     stall_threshold: float = _option(1.0, "Seconds without a turn of the event loop that are reported.", minimum=0.01)
     log_max_bytes: int = _option(1024 * 1024, "Length at which a module's output log is rotated.", minimum=1024)
 
@@ -178,6 +181,7 @@ class HubOptions(TypedDict, total=False):
     live_misses: int
     checkpoint_interval: float | None
     sweep_interval: float
+    usage_interval: float | None
     stall_threshold: float
     log_max_bytes: int
 

@@ -5,18 +5,18 @@ Everything here lives on the loop. Reading a module's status reads its entry and
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from hub.census import Census
 from hub.checkpoint_run import CheckpointRun
-from hub.info import ModuleInfo, UsageSample
+from hub.info import ModuleInfo
 from hub.instance import Instance
 from hub.layout import Layout
 from hub.lifecycle import State
 from hub.operation import Operation
 from hub.record import ModuleRecord
+from hub.usage_history import UsageHistory
 
 _ASLEEP = frozenset({State.HIBERNATED, State.UNPROVISIONED})
 _SERVING = frozenset({State.PROVISIONED, State.HIBERNATING})
@@ -54,7 +54,7 @@ class Entry:
     checkpoint: CheckpointRun | None = None
     checkpointed_at: float | None = None
     ready_at: float | None = None
-    usage: deque[UsageSample] | None = None
+    usage: UsageHistory | None = None
 
     @property
     def serving(self) -> bool:
@@ -78,11 +78,8 @@ class Directory:
         self._provisioned: dict[str, Entry] = {}
         self._to_relist: dict[str, Entry] = {}
         self._active: dict[str, Entry] = {}
-        # What is asked for all the time is kept, not counted anew: ids in their order, numbers by state and dirty data.
-        self._counted: dict[str, ModuleRecord] = {}
-        self._ids: list[str] = []
-        self._states = Counter[State]()
-        self._dirty = 0
+        # Taken when first asked for: a start with ten thousand modules asks nobody.
+        self._census: Census | None = None
 
     def find(self, module_id: str) -> Entry | None:
         """Return a module's entry, if it has one."""
@@ -127,21 +124,15 @@ class Directory:
         entry.operation = operation
         self._count(entry)
 
+    def census(self) -> Census:
+        """Return the tracked modules, counted and in their order."""
+        if self._census is None:
+            self._census = Census(entry.record for entry in self.tracked())
+        return self._census
+
     def _count(self, entry: Entry) -> None:
-        """Count a module as it is now, and give it its place among the others, or take it out."""
-        module_id = entry.record.module_id
-        counted = self._counted.pop(module_id, None)
-        if counted is not None:
-            self._states[counted.state] -= 1
-            self._dirty -= counted.dirty
-        if entry.tracked:
-            self._counted[module_id] = entry.record
-            self._states[entry.record.state] += 1
-            self._dirty += entry.record.dirty
-            if counted is None:
-                insort(self._ids, module_id)
-        elif counted is not None:
-            del self._ids[bisect_left(self._ids, module_id)]
+        if self._census is not None:
+            self._census.note(entry.record, tracked=entry.tracked)
 
     def touch(self, entry: Entry) -> None:
         """Count an activity: the idle time starts anew and earlier decisions are stale."""
@@ -151,19 +142,6 @@ class Directory:
     def tracked(self) -> Iterator[Entry]:
         """Yield the entries of all tracked modules."""
         return (entry for entry in self._entries.values() if entry.tracked)
-
-    def ids(self) -> Sequence[str]:
-        """Return the ids of all tracked modules in their order; to be read at once, for it changes."""
-        return self._ids
-
-    def states(self) -> dict[str, int]:
-        """Return the number of tracked modules by state; every state is there."""
-        return {state.value: self._states[state] for state in State}
-
-    @property
-    def dirty(self) -> int:
-        """Number of modules whose data is dirty."""
-        return self._dirty
 
     def provisioned(self) -> list[Entry]:
         """Return the entries of the modules that are provisioned."""
@@ -190,7 +168,7 @@ class Directory:
         record, operation = entry.record, entry.operation
         instance = entry.instance if record.state in _SERVING else None
         host, port = (instance.host, instance.port) if instance else (None, record.port)
-        sample = entry.usage[-1] if instance and entry.usage else None
+        sample = entry.usage.last if instance and entry.usage else None
         return ModuleInfo(
             module_id=record.module_id,
             kind=record.kind,

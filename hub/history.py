@@ -2,12 +2,19 @@
 
 All events of late are remembered, and beyond them the last ones of each module, so that the timeline of a quiet module is
 not lost among thousands of busy ones. Everything lives on the loop.
+
+Events are kept as bytes: as objects, thirty thousand of them would take twice the memory, and the garbage collector would
+hold up the loop by looking at each.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
 
 from hub.config import check_module_id
 from hub.errors import InvalidMessage
@@ -24,6 +31,11 @@ TOTAL = 30_000
 _TEXT = 2000
 """Characters of an attribute that are remembered: of a traceback or a server's output, the end says most."""
 _MAX_PAGE = 1000
+_GONE = "module.obliterated"
+
+_Row = tuple[int, float, str, str | None, str | None, dict[str, Any]]
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=str)
+_DECODER = msgspec.msgpack.Decoder(_Row)
 
 
 class EventHistory:
@@ -41,31 +53,33 @@ class EventHistory:
         self._recent = recent
         self._per_module = per_module
         self._total = total
-        self._events: OrderedDict[int, Event] = OrderedDict()
-        self._by_module: dict[str, deque[Event]] = {}
+        self._rows: OrderedDict[int, bytes] = OrderedDict()
+        # Numbers, in lists: most modules have few, and a deque takes some hundred bytes more.
+        self._by_module: dict[str, list[int]] = {}
         # By module, the newest of its events that is forgotten; of modules of which nothing is remembered, in one.
         self._forgotten: dict[str, int] = {}
         self._forgotten_of_others = 0
         self._last = 0
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._rows)
 
     def record(self, event: Event) -> None:
         """Remember an event, and forget what it pushes out; an obliterated module's others go with it."""
-        self._last = event.number
-        self._events[event.number] = _shortened(event)
-        if event.module_id is not None:
-            if event.name == "module.obliterated":
+        number, module_id = event.number, event.module_id
+        self._last = number
+        self._rows[number] = _encoded(event)
+        if module_id is not None:
+            if event.name == _GONE:
                 # It stays among the recent ones, for those who watch must learn that the module is gone.
-                self._forget_module(event.module_id)
+                self._forget_module(module_id)
             else:
-                self._by_module.setdefault(event.module_id, deque()).append(self._events[event.number])
-                self._trim(event.module_id)
+                self._by_module.setdefault(module_id, []).append(number)
+                self._trim(module_id)
         self._forget_past_recent()
-        while len(self._events) > self._total:
-            _, oldest = self._events.popitem(last=False)
-            self._drop_from_module(oldest)
+        while len(self._rows) > self._total:
+            _, row = self._rows.popitem(last=False)
+            self._drop_from_module(row)
 
     def read(self, query: ReadEvents) -> EventPage:
         """Return events of late.
@@ -87,78 +101,79 @@ class EventHistory:
             raise InvalidMessage(f"ReadEvents: after = {after!r:.100} can't be used", hint="allowed: 0 or more")
         module_id = None if query.module_id is None else check_module_id(query.module_id)
         if after is None:
-            newest = list(_first(self._backwards(module_id), limit))
+            newest = list(islice(self._backwards(module_id), limit))
             return self._page(newest[::-1], missed=False)
         forgotten = self._floor if module_id is None else self._forgotten.get(module_id, self._forgotten_of_others)
-        return self._page(list(_first(self._forwards(module_id, after), limit)), missed=after < forgotten)
+        return self._page(islice(self._forwards(module_id, after), limit), missed=after < forgotten)
 
     @property
     def _floor(self) -> int:
         """The newest number that is not among the recent ones any more."""
         return max(0, self._last - self._recent)
 
-    def _page(self, events: list[Event], *, missed: bool) -> EventPage:
-        return EventPage(self._run_id, tuple(map(record_of, events)), self._last, missed)
+    def _page(self, numbers: Iterable[int], *, missed: bool) -> EventPage:
+        events = tuple(EventRecord(*_DECODER.decode(self._rows[number])) for number in numbers)
+        return EventPage(self._run_id, events, self._last, missed)
 
-    def _backwards(self, module_id: str | None) -> Iterator[Event]:
+    def _backwards(self, module_id: str | None) -> Iterator[int]:
         if module_id is not None:
-            yield from reversed(self._by_module.get(module_id, ()))
-            return
-        for number in range(self._last, self._floor, -1):
-            if (event := self._events.get(number)) is not None:
-                yield event
+            return reversed(self._by_module.get(module_id, ()))
+        return (number for number in range(self._last, self._floor, -1) if number in self._rows)
 
-    def _forwards(self, module_id: str | None, after: int) -> Iterator[Event]:
+    def _forwards(self, module_id: str | None, after: int) -> Iterator[int]:
         if module_id is not None:
-            yield from (event for event in self._by_module.get(module_id, ()) if event.number > after)
-            return
-        for number in range(max(after, self._floor) + 1, self._last + 1):
-            if (event := self._events.get(number)) is not None:
-                yield event
+            return (number for number in self._by_module.get(module_id, ()) if number > after)
+        first = max(after, self._floor) + 1
+        return (number for number in range(first, self._last + 1) if number in self._rows)
 
     def _forget_past_recent(self) -> None:
-        past = self._events.get(self._floor)
-        if past is None:
+        row = self._rows.get(self._floor)
+        if row is None:
             return
-        if past.module_id is None or past.name == "module.obliterated":
-            del self._events[past.number]
+        number, _, name, module_id, *_ = _DECODER.decode(row)
+        if module_id is None or name == _GONE:
+            del self._rows[number]
         else:
-            self._trim(past.module_id)
+            self._trim(module_id)
 
     def _trim(self, module_id: str) -> None:
-        events = self._by_module[module_id]
-        while len(events) > self._per_module and events[0].number <= self._floor:
-            oldest = events.popleft()
-            self._forgotten[module_id] = oldest.number
-            del self._events[oldest.number]
+        numbers = self._by_module[module_id]
+        while len(numbers) > self._per_module and numbers[0] <= self._floor:
+            self._forgotten[module_id] = numbers.pop(0)
+            del self._rows[self._forgotten[module_id]]
 
-    def _drop_from_module(self, event: Event) -> None:
-        module_id = event.module_id
-        events = self._by_module.get(module_id) if module_id is not None else None
-        if module_id is None or events is None or not events or events[0] is not event:
+    def _drop_from_module(self, row: bytes) -> None:
+        number, _, _, module_id, *_ = _DECODER.decode(row)
+        numbers = self._by_module.get(module_id) if module_id is not None else None
+        if module_id is None or not numbers or numbers[0] != number:
             return
-        events.popleft()
-        self._forgotten[module_id] = event.number
-        if not events:
+        del numbers[0]
+        self._forgotten[module_id] = number
+        if not numbers:
             del self._by_module[module_id]
             self._forgotten_of_others = max(self._forgotten_of_others, self._forgotten.pop(module_id))
 
     def _forget_module(self, module_id: str) -> None:
-        for event in self._by_module.pop(module_id, ()):
-            del self._events[event.number]
+        for number in self._by_module.pop(module_id, ()):
+            del self._rows[number]
         self._forgotten.pop(module_id, None)
 
 
-def record_of(event: Event) -> EventRecord:
-    """Return an event as plain data."""
-    return EventRecord(event.number, event.at, event.name, event.module_id, event.op_id, event.fields)
+def _encoded(event: Event) -> bytes:
+    row = (event.number, event.at, event.name, event.module_id, event.op_id)
+    fields = _shortened(event.fields)
+    try:
+        return _ENCODER.encode((*row, fields))
+    except (UnicodeEncodeError, OverflowError):
+        # The name of a file, in an error's text, may be no Unicode: what is told is remembered all the same.
+        plain = {name: str(value).encode(errors="replace").decode() for name, value in fields.items()}
+        return _ENCODER.encode((*row, plain))
 
 
-def _shortened(event: Event) -> Event:
-    long = {name: f"…{text[-_TEXT:]}" for name, text in event.fields.items() if _is_long(text)}
-    if not long:
-        return event
-    return Event(event.name, event.module_id, event.op_id, {**event.fields, **long}, event.number, event.at)
+def _shortened(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not any(map(_is_long, fields.values())):
+        return fields
+    return {name: f"…{value[-_TEXT:]}" if _is_long(value) else value for name, value in fields.items()}
 
 
 def _is_long(value: object) -> bool:
@@ -167,7 +182,3 @@ def _is_long(value: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _first(events: Iterator[Event], limit: int) -> Iterator[Event]:
-    return (event for _, event in zip(range(limit), events, strict=False))

@@ -4,7 +4,7 @@ journal.sqlite3     what the hub knows; beside it SQLite's own files, disk space
 hub.lock            held while a hub runs; names its process
 modules/ID/data     a module's data; beside it what is known of it, data.new while its kind makes the first data, and
                     checkpoint while a copy of the data is sent home
-logs/ID             a module's output
+logs/ID             a module's output; beside it what was before it, and where it stands in the whole
 scratch/            hydrations that are not complete
 trash/              what one rename took away and is being deleted
 """
@@ -12,6 +12,7 @@ trash/              what one rename took away and is being deleted
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import secrets
 import stat
@@ -22,7 +23,8 @@ from pathlib import Path
 import backends
 from backends import encode_module_id
 from hub.errors import DataDirInUse, InvalidConfig
-from hub.instance import beside, checkpoint_dir, output, procfs
+from hub.instance import beside, checkpoint_dir, procfs
+from hub.instance.log_file import LogFile
 from hub.lock import holder
 from hub.mounts import file_system
 
@@ -36,6 +38,9 @@ class Layout:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._modules = os.fspath(root / "modules")
+        # Whoever looks at a page of modules does so again, and to make their paths takes longer than all else of it.
+        self._data = functools.lru_cache(maxsize=1024)(self._make_data_path)
         self.journal = root / "journal.sqlite3"
         self.scratch = root / "scratch"
         self.trash = root / "trash"
@@ -45,11 +50,14 @@ class Layout:
 
     def module(self, module_id: str) -> Path:
         """Return the directory that holds all of a module but its log."""
-        return self.root / "modules" / encode_module_id(module_id)
+        return Path(f"{self._modules}/{encode_module_id(module_id)}")
 
     def data(self, module_id: str) -> Path:
         """Return the directory of a module's data."""
-        return self.module(module_id) / "data"
+        return self._data(module_id)
+
+    def _make_data_path(self, module_id: str) -> Path:
+        return Path(f"{self._modules}/{encode_module_id(module_id)}/data")
 
     def index(self, module_id: str) -> Path:
         """Return the file that remembers what of the data is known to the backend."""
@@ -79,9 +87,8 @@ class Layout:
             OSError: the disk refused.
         """
         # One look each, by a string: a Path takes longer to make, and nearly all of ten thousand sleepers have none.
-        modules = os.fspath(self.root / "modules")
         for module_id in module_ids:
-            if os.path.lexists(f"{modules}/{encode_module_id(module_id)}/checkpoint"):
+            if os.path.lexists(f"{self._modules}/{encode_module_id(module_id)}/checkpoint"):
                 self.remove_checkpoint(module_id)
 
     def scratch_of(self, module_id: str) -> Path:
@@ -172,8 +179,7 @@ class Layout:
 
     def remains(self, module_id: str) -> list[Path]:
         """Return every path that still holds anything of a module: the proof of an obliteration."""
-        log = self.log(module_id)
-        paths = (self.module(module_id), self.scratch_of(module_id), log, output.rotated(log))
+        paths = (self.module(module_id), self.scratch_of(module_id), *LogFile(self.log(module_id)).paths())
         return [path for path in paths if os.path.lexists(path)] + self.discarded(module_id)
 
     def clear_temporary(self, tracked: Collection[str]) -> None:

@@ -154,7 +154,12 @@ class Condition:
     @property
     def tracked(self) -> bool:
         """Whether the hub holds anything of the module (an operation running or queued aside)."""
-        return self.state is not State.UNPROVISIONED or self.dirty
+        return is_tracked(self.state, dirty=self.dirty)
+
+
+def is_tracked(state: State, *, dirty: bool) -> bool:
+    """Tell whether the hub holds anything of a module in this state."""
+    return state is not State.UNPROVISIONED or dirty
 
 
 @dataclass(frozen=True, slots=True)

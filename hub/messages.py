@@ -158,7 +158,13 @@ class FindModules(Message[ModulePage]):
 
 @dataclass(frozen=True, slots=True)
 class ListOperations(Message[tuple[OperationInfo, ...]]):
-    """Tell about the operations that run or wait, the oldest first."""
+    """Tell about the operations that run or wait, the oldest first.
+
+    Attributes:
+        transfers_only: only those whose transfer has begun, for who shows progress while thousands wait.
+    """
+
+    transfers_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

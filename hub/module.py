@@ -14,10 +14,8 @@ from hub.checkpoint import CheckpointActor, end_checkpoint
 from hub.directory import Entry
 from hub.errors import (
     HubClosed,
-    InvalidState,
     KindMismatch,
     ModhubError,
-    ModuleNotFound,
     StopFailed,
 )
 from hub.instance import Instance
@@ -44,7 +42,7 @@ from hub.orders import (
 )
 from hub.places import Place
 from hub.policy import resolve
-from hub.requests import DATA_STAYS, REQUESTS, Effect, effect_of
+from hub.requests import DATA_STAYS, REQUESTS, Effect, effect_of, refusal
 from hub.resolution import resolve_modules
 from hub.services import Services
 
@@ -161,7 +159,7 @@ class Module(Actor):
         record = entry.record
         verdict = decide(record.condition, request)
         if isinstance(verdict, Refuse):
-            raise self._refusal(request, not_found=verdict.not_found)
+            raise refusal(record, request, not_found=verdict.not_found)
         kind = message.kind if isinstance(message, Provision) else None
         if kind is not None and record.tracked and record.kind and kind != record.kind:
             raise KindMismatch(f"module {self._module_id!r} is of kind {record.kind!r}, not {kind!r}")
@@ -216,16 +214,6 @@ class Module(Actor):
             return
         # Where that fails, the next one comes too early after a restart of the hub, no more.
         await self._work_outside_operation(Request.CHECKPOINT).remark(checkpointed_at=at)
-
-    def _refusal(self, request: Request, *, not_found: bool) -> ModhubError:
-        record = self._entry.record
-        if not_found:
-            return ModuleNotFound(f"{request}: the hub tracks no module {self._module_id!r}", hint="provision it first")
-        if record.pending is Pending.OBLITERATE:
-            hint = "its obliteration was begun: only obliterate is open to it"
-        else:
-            hint = "provision brings it up whatever state it is in"
-        return InvalidState(f"{request}: module {self._module_id!r} is {record.state}", hint=hint)
 
     def _waiting(self) -> frozenset[Request]:
         return frozenset(REQUESTS[type(message)] for message in self.queued() if isinstance(message, _ENDS))

@@ -162,6 +162,7 @@ class Ledger:
 
     def begin(self, operation: Operation) -> None:
         """Note that an operation runs from now on; it needs not have been accepted before."""
+        assert operation.open, f"operation {operation.op_id} has ended"
         if operation.status is Status.WAITING:
             self._waiting -= 1
         operation.begin()

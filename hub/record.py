@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hub.lifecycle import Condition, Pending, State
+from hub.lifecycle import Condition, Pending, State, is_tracked
 
 
 class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -59,7 +59,7 @@ class ModuleRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     @property
     def tracked(self) -> bool:
         """Whether there is anything to remember of the module."""
-        return self.condition.tracked
+        return is_tracked(self.state, dirty=self.dirty)
 
     @property
     def remembered(self) -> bool:

@@ -65,6 +65,8 @@ class Registry(Actor):
         directory = self._services.directory
         check_texts(message)
         match message:
+            case Touch(module_id):  # first, for it comes with every request through a proxy
+                return self._touch(module_id)
             case Describe(module_id):
                 return directory.describe(self._find(module_id))
             case ListModules():
@@ -72,7 +74,8 @@ class Registry(Actor):
             case FindModules():
                 return find_modules(directory, message)
             case DescribeUsage(module_id):
-                return tuple(self._find(module_id).usage or ())
+                usage = self._find(module_id).usage
+                return usage.samples() if usage is not None else ()
             case ReadLog(module_id):
                 self._find(module_id)
                 return self.forward(self._actor("log-reader"))
@@ -82,14 +85,12 @@ class Registry(Actor):
                 return self._services.counters.describe(self._services)
             case ListKinds():
                 return self._kinds()
-            case ListOperations():
-                return tuple(operation.info() for operation in self._services.ledger.open())
+            case ListOperations(transfers_only):
+                return tuple(o.info() for o in self._services.ledger.open() if o.progress or not transfers_only)
             case DescribeBackend():
                 return self._services.transfers.availability.status()
             case DescribeOperation(op_id):
                 return self._services.ledger.find(op_id).info()
-            case Touch(module_id):
-                return self._touch(module_id)
             case Subscribe(subscriber):
                 return self._subscribe(subscriber)
             case Release(module_id):
@@ -153,9 +154,8 @@ class Registry(Actor):
         kinds = self._services.config.kinds
         if isinstance(message, Provision) and message.kind is not None and message.kind not in kinds:
             raise UnknownKind(f"{message.kind!r} is no kind", hint=f"configured: {', '.join(sorted(kinds))}")
-        if isinstance(message, ASKED):
-            return self.forward(self._cell(module_id), on_dropped=accept(self._services, message))
-        return self.forward(self._cell(module_id))
+        cell = self._cell(module_id)
+        return self.forward(cell, on_dropped=accept(self._services, message) if isinstance(message, ASKED) else None)
 
     def _kinds(self) -> tuple[str, ...]:
         config = self._services.config
@@ -163,7 +163,7 @@ class Registry(Actor):
 
     def _actor(self, name: str) -> Ref[Any]:
         ref = self.system.get(name)
-        assert ref is not None, f"{name} ends after the registry"
+        assert ref is not None, f"{name} is started before the registry, and ends after it"
         return ref
 
     def _cell(self, module_id: str) -> Ref[Module]:

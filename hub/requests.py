@@ -7,10 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from hub import operations
-from hub.lifecycle import Request, State
+from hub.errors import InvalidState, ModhubError, ModuleNotFound
+from hub.lifecycle import Pending, Request, State
 from hub.messages import Checkpoint, Deprovision, Hibernate, Obliterate, Provision, Wake
 from hub.operations import Work
 from hub.orders import FinishObliteration, Recover, SendHome, Suspend
+from hub.record import ModuleRecord
 
 Effect = Callable[[Work], Awaitable[Any]]
 
@@ -65,3 +67,23 @@ def effect_of(message: Any, target: State) -> Effect:
             return operations.obliterate
         case _:
             raise AssertionError(f"no operation holds {target}")
+
+
+def refusal(record: ModuleRecord, request: Request, *, not_found: bool) -> ModhubError:
+    """Say why a request is not open to a module.
+
+    Args:
+        record: the module.
+        request: what was asked of it.
+        not_found: whether that is because nothing is tracked.
+
+    Returns:
+        The error for whoever asked.
+    """
+    if not_found:
+        return ModuleNotFound(f"{request}: the hub tracks no module {record.module_id!r}", hint="provision it first")
+    if record.pending is Pending.OBLITERATE:
+        hint = "its obliteration was begun: only obliterate is open to it"
+    else:
+        hint = "provision brings it up whatever state it is in"
+    return InvalidState(f"{request}: module {record.module_id!r} is {record.state}", hint=hint)

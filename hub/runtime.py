@@ -10,71 +10,42 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
 import pykka
 
-from actors import ActorFailure, ActorSystem, Backoff, DeadLetter, OneForOne, Ref
+from actors import ActorFailure, ActorSystem, DeadLetter, Ref
 from hub.checkpoint import max_checkpoints
 from hub.config import HubConfig
 from hub.counters import Counters
 from hub.directory import Directory
 from hub.disk import Disk
 from hub.errors import InvalidConfig, LocalDataError, ModhubError, StopFailed
-from hub.events import Event, EventBus
+from hub.events import EventBus
 from hub.history import EventHistory
+from hub.hub_actors import HubActors, start_actors
 from hub.instance import LocalRunner
 from hub.instance.ports import PortAllocator
 from hub.journal import Journal
 from hub.layout import Layout
 from hub.lease_keeper import LeaseKeeper
 from hub.lifecycle import State
-from hub.log_reader import LogReader
 from hub.logs import Logs
 from hub.operation import Ledger, Phase
 from hub.orders import BeginClosing, Retire
 from hub.places import Places
-from hub.plugins import Plugin, load_plugins
+from hub.plugins import Plugin
 from hub.registry import Registry
 from hub.resolution import resolve_modules
 from hub.services import Services
 from hub.survivors import leave, sweep, take_over
 from hub.transfers import Transfers
-from hub.watchdog import (
-    BackendWatch,
-    CheckpointEnded,
-    CheckpointSchedule,
-    DiskWatch,
-    Finish,
-    IdleSweep,
-    LeaseWatch,
-    Liveness,
-    Observed,
-    Relisting,
-    Resume,
-    StallWatch,
-    Unavailable,
-    Watchdog,
-)
+from hub.watchdog import Finish, StallWatch
 from hub.workers import Workers, finish
 
-# A module's actor that fails more often than this is parked: by then its defect is none that goes away.
-_MODULE_SUPERVISION = OneForOne(intensity=3, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
-# Those that the hub can't be without are restarted for as long as it runs, ever more slowly.
-_HUB_SUPERVISION = OneForOne(intensity=1000, period_s=60.0, backoff=Backoff(base_s=0.1, max_s=5.0))
-_WATCHED = frozenset({"module.transition", "module.resolved", "backend.available", "hub.disk_ok"})
-
 _log = logging.getLogger("modhub")
-
-
-@dataclass(frozen=True, slots=True)
-class _Actors:
-    registry: Ref[Registry]
-    watchdog: Ref[Watchdog]
-    lease_watch: Ref[LeaseWatch]
 
 
 class Runtime:
@@ -96,7 +67,7 @@ class Runtime:
         self._bus.subscribe(self._counters.count)
         self._bus.subscribe(self._history.record)
         self._services: Services
-        self._actors: _Actors
+        self._actors: HubActors
 
     @property
     def registry(self) -> Ref[Registry]:
@@ -217,49 +188,7 @@ class Runtime:
         system = await self._stack.enter_async_context(
             ActorSystem("modhub", on_failure=self._on_failure, on_dead_letter=self._on_dead_letter)
         )
-        watchdog = system.spawn(Watchdog, services, name="watchdog", supervision=_HUB_SUPERVISION)
-        registry = system.spawn(
-            Registry, services, _MODULE_SUPERVISION, watchdog, name="registry", supervision=_HUB_SUPERVISION
-        )
-        system.spawn(LogReader, services, name="log-reader", supervision=_HUB_SUPERVISION)
-        backend_watch = system.spawn(BackendWatch, services, name="backend-watch", supervision=_HUB_SUPERVISION)
-        lease_watch = system.spawn(LeaseWatch, services, name="lease-watch", supervision=_HUB_SUPERVISION)
-        self._actors = _Actors(registry, watchdog, lease_watch)
-
-        def tell_watchdogs(event: Event) -> None:
-            with contextlib.suppress(pykka.ActorDeadError):
-                if event.name in _WATCHED:
-                    watchdog.tell(Observed(event))
-                elif event.name == "backend.unavailable":
-                    backend_watch.tell(Unavailable())
-                if event.name == "backend.available":
-                    lease_watch.tell(Resume())
-
-        self._bus.subscribe(tell_watchdogs)
-        self._stack.callback(self._bus.unsubscribe, tell_watchdogs)
-        self._schedule_checkpoints(system, services)
-        system.spawn(IdleSweep, services, name="idle-sweep", supervision=_HUB_SUPERVISION)
-        system.spawn(Relisting, services, name="relisting", supervision=_HUB_SUPERVISION)
-        system.spawn(DiskWatch, services, name="disk-watch", supervision=_HUB_SUPERVISION)
-        system.spawn(Liveness, services, name="liveness", supervision=_HUB_SUPERVISION)
-        load_plugins(system, registry, self._plugins, self._bus, _HUB_SUPERVISION)
-
-    def _schedule_checkpoints(self, system: ActorSystem, services: Services) -> None:
-        interval_s = self._config.checkpoint_interval
-        if interval_s is None:
-            return
-        schedule = system.spawn(
-            CheckpointSchedule, services, interval_s, name="checkpoint-schedule", supervision=_HUB_SUPERVISION
-        )
-
-        def tell_schedule(event: Event) -> None:
-            ended = CheckpointEnded.of(event)
-            if ended is not None:
-                with contextlib.suppress(pykka.ActorDeadError):
-                    schedule.tell(ended)
-
-        self._bus.subscribe(tell_schedule)
-        self._stack.callback(self._bus.unsubscribe, tell_schedule)
+        self._actors = start_actors(system, services, self._plugins, self._stack)
 
     async def _retire(self) -> None:
         """Refuse what is new, end what only transfers here, and bring every module to rest."""

@@ -180,6 +180,11 @@ class LocalInstance:
         """Limits of its kind that can't be had on this machine."""
         return self._conditions.unenforced
 
+    @property
+    def cgroup_directories(self) -> tuple[Path, ...]:
+        """Where all its processes are found, those too that left its process group; none where it has no cgroup."""
+        return self._conditions.cgroup.directories if self._conditions.cgroup is not None else ()
+
     def describe_exit(self) -> str:
         """Say in words how it ended."""
         text = describe_exit(self.exit_status)

@@ -2,10 +2,12 @@
 
 log     what is written now, by the module's processes themselves
 log.1   what was before that, one generation
-log.at  which log this is, and how many bytes were before the first one of `log`
+log.at  which log this is, and how many bytes were kept before the first one of `log`
 
-Offsets count the bytes that were kept since the log was begun. A rotation moves bytes from `log` to `log.1` and notes it in
-`log.at`, before and after: whenever the hub dies, the next one finds out how far it had come.
+Offsets count the bytes that were kept since the log was begun. A rotation takes bytes from `log` to `log.1`; it is noted in
+`log.at` before and after, so that the next hub finds out how far one came that was killed.
+To punch a hole where the old bytes were was weighed: then a file's own offsets would do. But its length would grow for ever,
+against the limits of the servers and the tools of those who read it.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from pathlib import Path
 
 import msgspec
 
-_COMPARED = 64 * 1024
+_BLOCK = 64 * 1024
+_LOOKS = 8
 _CONTINUATION = range(0x80, 0xC0)
 _LONGEST_CHARACTER = 4
 
 
 class _Position(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands beside a log: which one it is, where its file begins, and the bytes that a rotation is moving."""
+    """What stands beside a log: which one it is, where its file begins, and the bytes that a rotation takes away."""
 
     log_id: str = ""
     begins: int = 0
@@ -35,7 +38,15 @@ class _Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of a log; offsets count bytes since the log was begun."""
+    """A part of a log.
+
+    Attributes:
+        text: the output, what is no UTF-8 in it replaced.
+        offset: where it begins: bytes since the log was begun.
+        next_offset: where what follows begins.
+        size: where the log ends.
+        log_id: which log it is.
+    """
 
     text: str
     offset: int
@@ -45,30 +56,27 @@ class Chunk:
 
 
 class LogFile:
-    """The files of one log. All methods block; at one time only one of them may run."""
+    """The files of one log. All methods block; rotate and read it one at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._older = path.with_name(path.name + ".1")
-        self._copy = path.with_name(path.name + ".1.new")
-        self._beside = path.with_name(path.name + ".at")
+        self.older = path.with_name(f"{path.name}.1")
+        self._copy = path.with_name(f"{path.name}.1.new")
+        self._beside = path.with_name(f"{path.name}.at")
+        self._beside_new = path.with_name(f"{path.name}.at.new")
 
     def paths(self) -> tuple[Path, ...]:
-        """Return all files that a log may have."""
-        return (self.path, self._older, self._copy, self._beside, self._beside_new)
+        """Return every file that a log may have."""
+        return (self.path, self.older, self._copy, self._beside, self._beside_new)
 
-    @property
-    def _beside_new(self) -> Path:
-        return self._beside.with_name(self._beside.name + ".new")
-
-    def begin(self) -> None:
-        """Give a log its identity, if it has none.
+    def identify(self) -> None:
+        """Give a log that exists its identity, if it has none.
 
         Raises:
             OSError: the disk refused.
         """
         if not self._beside.exists():
-            self._write(_Position(secrets.token_hex(4)))
+            self._write(_Position(secrets.token_hex(4), _size(self.older)))
 
     def rotate(self, max_bytes: int) -> bool:
         """Keep the log within bounds: one generation is kept beside it.
@@ -88,22 +96,20 @@ class LogFile:
             position = self._settled()
             moving = self._copy_all()
             self._write(msgspec.structs.replace(position, moving=moving))
-            self._copy.replace(self._older)
-            # What is written between the last look and the truncation is lost; O_APPEND goes on at the new end.
+            self._copy.replace(self.older)
+            # What is written between the last look and the truncation is lost; the writer's O_APPEND goes on at the new end.
             os.truncate(self.path, 0)
             self._write(msgspec.structs.replace(position, begins=position.begins + moving))
         finally:
-            if not os.path.lexists(self.path):  # erased meanwhile: nothing of it may stay
-                for path in self.paths():
-                    path.unlink(missing_ok=True)
+            self._stay_erased()
         return True
 
     def read(self, offset: int | None, max_bytes: int, log_id: str = "") -> Chunk:
         """Read a part of the log.
 
         Args:
-            offset: where to begin; `None` = so that the end is read. Where those bytes are gone, it begins at the first
-                that are there; where the log is another one, or shorter than that, likewise.
+            offset: where to begin; `None` = so that the end is read. Where what is there is gone, it begins with the
+                first byte that is kept; where this is another log, or one that has lost its end, likewise.
             max_bytes: bytes at the most; a single character that is longer is read all the same.
             log_id: which log the offset is of; empty = this one.
 
@@ -114,69 +120,79 @@ class LogFile:
             OSError: the disk refused.
         """
         position = self._settled()
-        begins, older = position.begins, _size(self._older)
-        size = begins + _size(self.path)
-        first = max(0, begins - older)
+        older = _size(self.older)
+        first = max(0, position.begins - older)
+        size = position.begins + _size(self.path)
         another = bool(log_id) and log_id != position.log_id
-        from_tail = offset is None
         if offset is None:
             start = max(first, size - max_bytes)
         elif another or offset > size:
             start = first
         else:
             start = max(first, offset)
-        data = self._bytes(start, max(max_bytes, _LONGEST_CHARACTER), begins, older)
-        data, start = _from_character(data, start) if from_tail or start == first else (data, start)
-        text, used = _decode(data, max_bytes, at_end=start + len(data) >= size)
+        data = self._bytes(start, max(max_bytes, _LONGEST_CHARACTER), position.begins)
+        if start and start != offset:  # chosen here, and not by where a chunk ended
+            rest = _rest_of_character(data)
+            data, start = data[rest:], start + rest
+        text, used = _decode(data, max_bytes)
         return Chunk(text, start, start + used, max(size, start + used), position.log_id)
 
-    def _bytes(self, start: int, count: int, begins: int, older: int) -> bytes:
+    def _bytes(self, start: int, count: int, begins: int) -> bytes:
         data = b""
         if start < begins:
-            data = _read(self._older, start - (begins - older), count)
-        if len(data) < count and start + len(data) >= begins:
-            data += _read(self.path, start + len(data) - begins, count - len(data))
-        return data
+            data = _read(self.older, start - (begins - _size(self.older)), count)
+        at = start + len(data) - begins
+        return data + _read(self.path, at, count - len(data)) if at >= 0 and len(data) < count else data
 
     def _copy_all(self) -> int:
-        """Copy the log as it grows, until there is nothing more to copy; returns the bytes."""
+        """Copy the log, and what is written to it meanwhile; returns the bytes."""
         with self.path.open("rb") as log, self._copy.open("wb") as copy:
-            while True:
+            for _ in range(_LOOKS):  # who writes faster than is copied loses some of it
                 before = copy.tell()
                 shutil.copyfileobj(log, copy)
                 if copy.tell() == before:
-                    return before
+                    break
+            return copy.tell()
 
     def _settled(self) -> _Position:
         """Return where the log's file begins; a rotation that was interrupted is undone, or noted as done."""
         try:
             position = msgspec.json.decode(self._beside.read_bytes(), type=_Position)
         except (FileNotFoundError, msgspec.DecodeError):
-            return _Position()
+            return _Position(begins=_size(self.older))
         if not position.moving:
             return position
-        if self._copy.exists() or self._still_there(position.moving):
-            position = msgspec.structs.replace(position, moving=0)
+        begins = position.begins
+        if self._copy.exists():
+            self._copy.unlink()
+        elif self._still_holds_older(position.moving):
+            self.older.unlink()
         else:
-            position = msgspec.structs.replace(position, begins=position.begins + position.moving, moving=0)
-        self._copy.unlink(missing_ok=True)
+            begins += position.moving
+        position = msgspec.structs.replace(position, begins=begins, moving=0)
         self._write(position)
         return position
 
-    def _still_there(self, moving: int) -> bool:
-        """Tell whether what was copied was not taken away: then it stands in both files. Takes the copy away."""
-        if _size(self.path) < moving or _size(self._older) != moving:
+    def _still_holds_older(self, moving: int) -> bool:
+        """Tell whether what was copied was not taken away: then the log begins with it."""
+        if _size(self.older) != moving or _size(self.path) < moving:
             return False
-        with self.path.open("rb") as log, self._older.open("rb") as copy:
-            for _ in range(0, moving, _COMPARED):
-                if log.read(_COMPARED)[:moving] != copy.read(_COMPARED):
+        with self.path.open("rb") as log, self.older.open("rb") as copy:
+            while block := copy.read(_BLOCK):
+                if log.read(len(block)) != block:
                     return False
-        self._older.unlink(missing_ok=True)
         return True
 
     def _write(self, position: _Position) -> None:
         self._beside_new.write_bytes(msgspec.json.encode(position))
         self._beside_new.replace(self._beside)
+        self._stay_erased()
+
+    def _stay_erased(self) -> None:
+        """Leave nothing of a log that was erased meanwhile."""
+        if not os.path.lexists(self.path):
+            for path in self.paths():
+                path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:
@@ -193,21 +209,20 @@ def _read(path: Path, offset: int, count: int) -> bytes:
     return b""
 
 
-def _from_character(data: bytes, start: int) -> tuple[bytes, int]:
-    """Leave out the rest of a character whose beginning is not there."""
+def _rest_of_character(data: bytes) -> int:
+    """Return how many bytes belong to a character whose beginning is not there."""
     rest = 0
     while rest < min(_LONGEST_CHARACTER - 1, len(data)) and data[rest] in _CONTINUATION:
         rest += 1
-    return data[rest:], start + rest
+    return rest
 
 
-def _decode(data: bytes, max_bytes: int, *, at_end: bool) -> tuple[str, int]:
+def _decode(data: bytes, max_bytes: int) -> tuple[str, int]:
     """Decode as many whole characters as fit, one at least; returns the text and the bytes that it takes.
 
-    The beginning of a character at the end of the log is left for the next time: the rest of it may be on its way.
+    The beginning of a character at the end of the log is left for the next time: the rest of it is on its way.
     """
-    del at_end
-    for count in range(min(max_bytes, len(data)), min(max_bytes + _LONGEST_CHARACTER, len(data) + 1)):
+    for count in range(min(max_bytes, len(data)), len(data) + 1):
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(data[:count])
         used = count - len(decoder.getstate()[0])

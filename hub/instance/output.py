@@ -1,4 +1,4 @@
-"""The output log of a module: appended to by its process itself, rotated and read by the hub.
+"""The output log of a module: appended to by its process itself, read by the hub, which also rotates it (`log_file`).
 
 The process writes to the file directly, through no pipe of the hub's: output costs the hub nothing, and no process
 blocks or dies because the hub is slow or gone. Rotation therefore copies and truncates.
@@ -7,8 +7,9 @@ blocks or dies because the hub is slow or gone. Rotation therefore copies and tr
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
+
+from hub.instance.log_file import LogFile
 
 _TAIL_BYTES = 16 * 1024
 
@@ -16,7 +17,13 @@ _TAIL_BYTES = 16 * 1024
 def open_log(path: Path) -> int:
     """Open a module's log for a child to append to; returns a descriptor that the caller closes."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        LogFile(path).identify()
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def size(path: Path) -> int:
@@ -25,36 +32,6 @@ def size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def rotate(path: Path, max_bytes: int) -> bool:
-    """Keep a log within bounds: one generation is kept beside it.
-
-    Args:
-        path: the log.
-        max_bytes: its length from which on it is rotated.
-
-    Returns:
-        Whether it was.
-
-    Raises:
-        OSError: the disk refused, or the log was erased meanwhile.
-    """
-    if size(path) < max_bytes:
-        return False
-    try:
-        shutil.copyfile(path, rotated(path))
-        # What is written between copy and truncation is lost; the writer's O_APPEND goes on at the new end.
-        os.truncate(path, 0)
-    finally:
-        if not os.path.lexists(path):  # erased meanwhile: no generation of it may stay
-            rotated(path).unlink(missing_ok=True)
-    return True
-
-
-def rotated(path: Path) -> Path:
-    """Return where the older generation of a log stands."""
-    return path.with_name(path.name + ".1")
 
 
 def read_from(path: Path, offset: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,21 @@ class Stopped:
 
     clean: bool
     exit_status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUse:
+    """What a server uses, with all its processes.
+
+    Attributes:
+        memory_bytes: their resident memory.
+        cpu_s: the processor time that they have used so far, in seconds.
+        age_s: seconds since its first process started.
+    """
+
+    memory_bytes: int
+    cpu_s: float
+    age_s: float
 
 
 class Instance(Protocol):
@@ -184,5 +199,16 @@ class InstanceRunner(Protocol):
         Raises:
             StopFailed: not even SIGKILL ended it.
             OSError: it can't be watched.
+        """
+        ...
+
+    async def measure(self, instances: Sequence[Instance]) -> Mapping[int, ResourceUse]:
+        """Find out what instances use, all by one look.
+
+        Args:
+            instances: of this runner.
+
+        Returns:
+            What each one uses, by its process id; those that have ended are left out.
         """
         ...

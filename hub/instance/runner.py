@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,8 @@ from hub.instance.conditions import Conditions, arrange, cgroup_name, find_again
 from hub.instance.local import LocalInstance
 from hub.instance.ports import PortAllocator, is_free
 from hub.instance.procfs import ProcessIdentity
-from hub.instance.protocol import Instance, InstanceSpec, OnExit
+from hub.instance.protocol import Instance, InstanceSpec, OnExit, ResourceUse
+from hub.instance.usage import measure_groups
 from hub.workers import Workers
 
 _PORT_TRIES = 5
@@ -120,6 +122,11 @@ class LocalRunner:
         finally:
             instance.leave()
         return True
+
+    async def measure(self, instances: Sequence[Instance]) -> Mapping[int, ResourceUse]:
+        """Find out what instances use, all by one look; see `InstanceRunner`."""
+        cgroups = {i.pid: i.cgroup_directories for i in instances if isinstance(i, LocalInstance)}
+        return await self._workers.run(measure_groups, cgroups)
 
     async def _conditions_for(self, spec: InstanceSpec) -> Conditions:
         """Return under what conditions an instance runs: with no detour for a kind that asks for nothing."""

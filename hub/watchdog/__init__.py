@@ -1,4 +1,4 @@
-"""Watching over modules, the backend, leases, the disk and the loop: crashes, unfinished intents, idleness, outages."""
+"""Watching over modules, the backend, leases, the disk and the loop: crashes, unfinished intents, idleness, outages, usage."""
 
 from hub.watchdog.backend import BackendWatch, Unavailable
 from hub.watchdog.checkpoints import CheckpointEnded, CheckpointSchedule
@@ -8,6 +8,7 @@ from hub.watchdog.leases import Finish, LeaseWatch, Resume
 from hub.watchdog.liveness import Liveness
 from hub.watchdog.relisting import Relisting
 from hub.watchdog.stall import StallWatch
+from hub.watchdog.usage import UsageSampler
 from hub.watchdog.watchdog import Observed, Watchdog
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "Resume",
     "StallWatch",
     "Unavailable",
+    "UsageSampler",
     "Watchdog",
 ]

@@ -10,7 +10,6 @@ from actors import Actor, Message
 from hub.directory import Entry
 from hub.errors import ModhubError
 from hub.instance import sockets
-from hub.instance.output import rotate
 from hub.lifecycle import State
 from hub.messages import new_op_id
 from hub.orders import Decided, SendHome
@@ -108,4 +107,4 @@ class IdleSweep(Actor):
         for module_id in module_ids:
             # A log that can't be rotated now (full disk, obliterated meanwhile) is looked at again in the next sweep.
             with suppress(OSError):
-                rotate(self._services.layout.log(module_id), self._services.config.log_max_bytes)
+                self._services.logs.rotate(module_id)

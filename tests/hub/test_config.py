@@ -84,6 +84,7 @@ KEYS: Mapping[str, Key] = {
     "live_timeout": Key("1.5", 1.5, POSITIVE_SECONDS),
     "live_misses": Key("2", 2, COUNT),
     "sweep_interval": Key("0.1", 0.1, POSITIVE_SECONDS),
+    "usage_interval": Key("2", 2.0, SECONDS),
     "stall_threshold": Key("0.5", 0.5, POSITIVE_SECONDS),
     "log_max_bytes": Key("2048", 2048, (*COUNT, 1023)),
 }

@@ -30,6 +30,7 @@ UNITLESS = {
         "to_state",
         "kind",
         "limits",
+        "run_id",
     ),
     *(
         "dirty",
@@ -49,6 +50,7 @@ UNITLESS = {
         "plugin",
         "holder",
         "action",
+        "asked_by",
     ),
 }
 
@@ -187,6 +189,40 @@ def test_an_event_of_another_thread_is_logged_but_not_delivered(caplog: pytest.L
     assert (record.getMessage(), record.__dict__["stalled_ms"]) == ("hub.loop_stalled", 1234)
     assert record.__dict__["stack"] == "File x, line 1"
     assert heard == []
+
+
+def test_events_are_numbered_and_dated() -> None:
+    """Each event of a run has the number after the one before it, from 1, and the time of its publication."""
+    now = 1.7e9
+    heard: list[Event] = []
+    bus = EventBus(lambda: now)
+    bus.subscribe(heard.append)
+    bus.publish("hub.stopping")
+    now += 2.5
+    bus.publish_from_thread("hub.loop_stalled", stalled_ms=1)
+    bus.publish("hub.stopped")
+    assert [(event.number, event.at) for event in heard] == [(1, 1.7e9), (2, 1.7e9 + 2.5)]
+
+
+def test_two_events_that_say_the_same_are_equal() -> None:
+    """Number and time tell which one it is; they are no part of what it says."""
+    assert Event("hub.stopping", number=1, at=1.0) == Event("hub.stopping", number=2, at=2.0)
+
+
+def test_each_run_has_an_id_of_its_own() -> None:
+    """By its id a run is told from the next one, which counts anew: 8 hexadecimal digits, never the same by habit."""
+    ids = {EventBus().run_id for _ in range(20)}
+    assert len(ids) == 20
+    assert all(re.fullmatch("[0-9a-f]{8}", run_id) for run_id in ids)
+
+
+def test_what_threads_publish_is_counted() -> None:
+    """Dead letters and stalls stand in the counters though no listener hears them."""
+    bus = EventBus()
+    for _ in range(3):
+        bus.publish_from_thread("hub.dead_letter", actor="a", message_type="Wake", reason="dead")
+    bus.publish("hub.stopping")
+    assert bus.counted_from_threads() == {"hub.dead_letter": 3}
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:

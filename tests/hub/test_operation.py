@@ -6,7 +6,7 @@ import pytest
 
 from backends import Progress
 from hub import operation as operation_module
-from hub.errors import OperationNotFound
+from hub.errors import OperationCancelled, OperationNotFound, WakeFailed
 from hub.info import OperationInfo
 from hub.lifecycle import Request
 from hub.operation import Ledger, Operation, Phase, Status
@@ -73,20 +73,104 @@ def test_a_running_transfer_without_a_place_in_a_queue_is_only_signalled() -> No
     assert operation.cancelled.is_set()
 
 
+def test_an_operation_that_waits_has_not_run_yet() -> None:
+    """While it waits it takes no time; its duration counts from its turn on, and is none if that never comes."""
+    clock = Clock()
+    operation = make(clock=clock)
+    operation.wait()
+    clock.now += 5
+    assert operation.info() == OperationInfo("op", "tenant-42", "provision", "waiting", "waiting", 0.0)
+    operation.begin()
+    clock.now += 2
+    assert (operation.status, operation.step, operation.duration_s) == (Status.RUNNING, "begin", 2)
+    never = make(clock=clock)
+    never.wait()
+    clock.now += 7
+    never.end(Status.CANCELLED, "withdrawn")
+    assert never.duration_s == 0
+
+
+def test_who_asked_is_told() -> None:
+    """An operation says in whose name it runs, where that is known."""
+    assert Operation("op", "m", Request.WAKE, Clock(), asked_by="ci").info().asked_by == "ci"
+
+
 @pytest.fixture
 def bound(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(operation_module, "_REMEMBERED", 3)
     return 3
 
 
-def test_the_ledger_finds_what_runs_and_what_ended() -> None:
-    """An operation can be asked for by its id while it runs and after it has ended."""
+def test_the_ledger_finds_what_waits_what_runs_and_what_ended() -> None:
+    """An operation can be asked for by its id from its acceptance on, and after it has ended."""
     ledger = Ledger()
     operation = make("one")
-    ledger.add(operation)
-    assert ledger.find("one") is operation
-    operation.end(Status.DONE)
-    assert ledger.find("one") is operation
+    assert "one" not in ledger
+    for step in (ledger.accept, ledger.begin, ledger.end):
+        step(operation)
+        assert ledger.find("one") is operation
+        assert "one" in ledger
+    assert operation.status is Status.DONE
+
+
+def test_the_open_operations_are_listed_the_oldest_first_and_counted() -> None:
+    """What waits and what runs is told apart; what has ended is in neither."""
+    ledger = Ledger()
+    one, two, three = make("one"), make("two"), make("three")
+    for operation in (one, two, three):
+        ledger.accept(operation)
+    assert ([o.op_id for o in ledger.open()], ledger.waiting, ledger.running) == (["one", "two", "three"], 3, 0)
+    ledger.begin(two)
+    assert ([o.op_id for o in ledger.open()], ledger.waiting, ledger.running) == (["one", "two", "three"], 2, 1)
+    ledger.end(one)
+    ledger.end(two)
+    assert ([o.op_id for o in ledger.open()], ledger.waiting, ledger.running) == (["three"], 1, 0)
+    ledger.end(three)
+    assert (list(ledger.open()), ledger.waiting, ledger.running) == ([], 0, 0)
+
+
+def test_an_operation_that_is_handed_on_waits_again() -> None:
+    """Who begins an operation may leave it to another, in whose turn it runs."""
+    ledger = Ledger()
+    operation = make()
+    ledger.accept(operation)
+    ledger.begin(operation)
+    ledger.put_off(operation)
+    assert (operation.status, ledger.waiting, ledger.running) == (Status.WAITING, 1, 0)
+    ledger.begin(operation)
+    assert (operation.status, ledger.waiting, ledger.running) == (Status.RUNNING, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (None, Status.DONE, None),
+        (WakeFailed("no"), Status.FAILED, "wake-failed"),
+        (OperationCancelled("a deprovision waits"), Status.CANCELLED, "operation-cancelled"),
+        (ZeroDivisionError("a secret"), Status.FAILED, "module-fault"),
+    ],
+)
+def test_an_end_is_told_by_its_error(error: Exception | None, status: Status, code: str | None) -> None:
+    """Done, failed with the error's stable name, or cancelled; a defect's own words are for the log alone."""
+    ledger = Ledger()
+    operation = make()
+    ledger.begin(operation)
+    ledger.end(operation, error)
+    info = operation.info()
+    assert (info.status, info.error_code) == (status.value, code)
+    assert "secret" not in str(info.error)
+    assert ledger.outcomes() == {"provision": {status.value: 1}}
+
+
+def test_an_operation_ends_once() -> None:
+    """What it ended with first is its outcome, counted once."""
+    ledger = Ledger()
+    operation = make()
+    ledger.begin(operation)
+    ledger.end(operation)
+    ledger.end(operation, WakeFailed("later"))
+    assert operation.status is Status.DONE
+    assert ledger.outcomes() == {"provision": {"done": 1}}
 
 
 def test_an_unknown_operation_is_named() -> None:
@@ -103,23 +187,25 @@ def test_the_oldest_ended_operations_make_room(bound: int) -> None:
     ledger = Ledger()
     for number in range(bound + 2):
         operation = make(str(number))
-        ledger.add(operation)
-        operation.end(Status.DONE)
+        ledger.begin(operation)
+        ledger.end(operation)
     for forgotten in ("0", "1"):
         with pytest.raises(OperationNotFound):
             ledger.find(forgotten)
     assert [ledger.find(kept).op_id for kept in ("2", "3", "4")] == ["2", "3", "4"]
 
 
-def test_a_running_operation_is_never_forgotten(bound: int) -> None:
-    """However many come after it, an operation stays known while it runs; ended ones go in its stead."""
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_open_operation_is_never_forgotten(waits: bool, bound: int) -> None:
+    """However many come after it, an operation stays known while it waits or runs; ended ones go in its stead."""
     ledger = Ledger()
-    ledger.add(make("runs"))
+    first = make("first")
+    (ledger.accept if waits else ledger.begin)(first)
     for number in range(2 * bound):
         operation = make(str(number))
-        operation.end(Status.FAILED)
-        ledger.add(operation)
-    assert ledger.find("runs").status is Status.RUNNING
+        ledger.begin(operation)
+        ledger.end(operation, WakeFailed("no"))
+    assert ledger.find("first").open
     with pytest.raises(OperationNotFound):
         ledger.find("0")
 
@@ -129,5 +215,5 @@ def test_more_may_run_than_are_remembered(bound: int) -> None:
     ledger = Ledger()
     operations = [make(str(number)) for number in range(2 * bound)]
     for operation in operations:
-        ledger.add(operation)
+        ledger.begin(operation)
     assert [ledger.find(operation.op_id) for operation in operations] == operations

@@ -49,6 +49,13 @@ INFO_FIELDS = [
     "restarts",
     "idle_s",
     "last_error",
+    "since",
+    "op_id",
+    "uptime_s",
+    "memory_bytes",
+    "cpu_percent",
+    "gateway_port",
+    "checkpointed_at",
 ]
 HUB_METHODS = [
     "provision",

@@ -17,19 +17,31 @@ from hub import (
     Deprovision,
     Describe,
     DescribeBackend,
+    DescribeHub,
     DescribeOperation,
+    DescribeUsage,
+    EventPage,
+    FindModules,
     Hibernate,
     Hub,
+    HubStats,
     Kind,
+    ListKinds,
     ListModules,
+    ListOperations,
+    LogChunk,
     ModuleInfo,
+    ModulePage,
     Obliterate,
     Obliterated,
     OperationInfo,
     Provision,
+    ReadEvents,
+    ReadLog,
     State,
     Subscribe,
     Touch,
+    UsageSample,
     Wake,
     messages,
 )
@@ -47,6 +59,13 @@ def check_messages(hub: Hub, subscriber: Ref[Any]) -> None:
     assert_type(hub.registry.ask(DescribeBackend()), BackendStatus)
     assert_type(hub.registry.ask(ListModules()), tuple[ModuleInfo, ...])
     assert_type(hub.registry.ask(Touch("m")), ModuleInfo)
+    assert_type(hub.registry.ask(FindModules(limit=5)), ModulePage)
+    assert_type(hub.registry.ask(ListOperations()), tuple[OperationInfo, ...])
+    assert_type(hub.registry.ask(ListKinds()), tuple[str, ...])
+    assert_type(hub.registry.ask(DescribeHub()), HubStats)
+    assert_type(hub.registry.ask(DescribeUsage("m")), tuple[UsageSample, ...])
+    assert_type(hub.registry.ask(ReadLog("m")), LogChunk)
+    assert_type(hub.registry.ask(ReadEvents(after=3)), EventPage)
     assert_type(hub.ask(ListModules()), tuple[ModuleInfo, ...])
     assert_type(hub.ask(Obliterate("m"), timeout=1.0), Obliterated)
     assert_type(hub.registry.ask(Provision("m"), block=False).get(), ModuleInfo)
@@ -69,6 +88,13 @@ def check_hub(path: Path) -> None:
         assert_type(hub.module("m"), ModuleInfo)
         assert_type(hub.modules(), tuple[ModuleInfo, ...])
         assert_type(hub.operation("id"), OperationInfo)
+        assert_type(hub.find(states=[State.CRASHED], sort="-since"), ModulePage)
+        assert_type(hub.operations(), tuple[OperationInfo, ...])
+        assert_type(hub.kinds(), tuple[str, ...])
+        assert_type(hub.stats(), HubStats)
+        assert_type(hub.usage("m"), tuple[UsageSample, ...])
+        assert_type(hub.log("m", offset=5), LogChunk)
+        assert_type(hub.events("m", after=5), EventPage)
         assert_type(hub.backend_status(), BackendStatus)
         assert_type(hub.module("m").state, State)
     assert_type(Hub.from_config(path), Hub)
@@ -91,6 +117,13 @@ async def check_async_hub(path: Path) -> None:
         assert_type(await hub.module("m"), ModuleInfo)
         assert_type(await hub.modules(), tuple[ModuleInfo, ...])
         assert_type(await hub.operation("id"), OperationInfo)
+        assert_type(await hub.find(states=[State.CRASHED], sort="-since"), ModulePage)
+        assert_type(await hub.operations(), tuple[OperationInfo, ...])
+        assert_type(await hub.kinds(), tuple[str, ...])
+        assert_type(await hub.stats(), HubStats)
+        assert_type(await hub.usage("m"), tuple[UsageSample, ...])
+        assert_type(await hub.log("m", offset=5), LogChunk)
+        assert_type(await hub.events("m", after=5), EventPage)
 
 
 REPLIES: dict[type[Message[Any]], Any] = {
@@ -105,6 +138,13 @@ REPLIES: dict[type[Message[Any]], Any] = {
     DescribeOperation: OperationInfo,
     ListModules: tuple[ModuleInfo, ...],
     Touch: ModuleInfo,
+    FindModules: ModulePage,
+    ListOperations: tuple[OperationInfo, ...],
+    ListKinds: tuple[str, ...],
+    DescribeHub: HubStats,
+    DescribeUsage: tuple[UsageSample, ...],
+    ReadLog: LogChunk,
+    ReadEvents: EventPage,
     Subscribe: type(None),
 }
 
@@ -134,6 +174,13 @@ ASKED = {
     "modules": ListModules,
     "operation": DescribeOperation,
     "backend_status": DescribeBackend,
+    "find": FindModules,
+    "operations": ListOperations,
+    "kinds": ListKinds,
+    "stats": DescribeHub,
+    "usage": DescribeUsage,
+    "log": ReadLog,
+    "events": ReadEvents,
 }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hub.instance import output
+from hub.instance.log_file import LogFile
 
 
 def test_a_log_that_is_erased_while_it_is_rotated_leaves_no_older_generation(
@@ -17,12 +18,13 @@ def test_a_log_that_is_erased_while_it_is_rotated_leaves_no_older_generation(
     log = tmp_path / "m"
     log.write_text("a tenant's words")
 
-    def copy_while_erased(source: Path, target: Path) -> None:
-        content = source.read_bytes()
-        source.unlink()
-        target.write_bytes(content)
+    copy = shutil.copyfileobj
 
-    monkeypatch.setattr(shutil, "copyfile", copy_while_erased)
+    def copy_while_erased(source: Any, target: Any) -> None:
+        log.unlink(missing_ok=True)
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy_while_erased)
     with pytest.raises(FileNotFoundError):
-        output.rotate(log, 1)
+        LogFile(log).rotate(1)
     assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub.instance import output
+from hub.instance.log_file import LogFile
 
 
 @pytest.fixture
@@ -39,35 +40,6 @@ def test_a_missing_log_is_empty(log: Path) -> None:
     assert output.size(log) == 0
     assert output.read_from(log, 5) == b""
     assert output.tail(log, lines=3) == ""
-    assert not output.rotate(log, 1)
-
-
-@pytest.mark.parametrize(("length", "rotated"), [(9, False), (10, True), (11, True)])
-def test_a_log_is_rotated_at_its_length(length: int, rotated: bool, log: Path) -> None:
-    """From the given length on the log begins anew, and one older generation stands beside it."""
-    append(log, b"x" * length)
-    assert output.rotate(log, 10) is rotated
-    assert log.read_bytes() == (b"" if rotated else b"x" * length)
-    assert output.rotated(log).exists() is rotated
-
-
-def test_one_older_generation_is_kept(log: Path) -> None:
-    """A second rotation replaces the older generation: a log takes twice its bound at the most."""
-    for generation in (b"1", b"2", b"3"):
-        append(log, generation * 10)
-        output.rotate(log, 10)
-    assert output.rotated(log).read_bytes() == b"3" * 10
-    assert sorted(path.name for path in log.parent.iterdir()) == ["m", "m.1"]
-
-
-def test_a_running_writer_goes_on_after_a_rotation(log: Path) -> None:
-    """A process keeps its descriptor and writes at the new end, leaving no hole of zero bytes."""
-    descriptor = output.open_log(log)
-    os.write(descriptor, b"before....")
-    output.rotate(log, 10)
-    os.write(descriptor, b"after")
-    os.close(descriptor)
-    assert log.read_bytes() == b"after"
 
 
 def test_a_run_reads_its_own_output_only(log: Path) -> None:
@@ -83,7 +55,7 @@ def test_after_a_rotation_the_whole_new_log_is_read(log: Path) -> None:
     """An offset beyond the end means that the log began anew."""
     append(log, b"x" * 100)
     offset = output.size(log)
-    output.rotate(log, 100)
+    LogFile(log).rotate(100)
     append(log, b"new\n")
     assert output.read_from(log, offset) == b"new\n"
     assert output.tail(log, lines=10, offset=offset) == "new"

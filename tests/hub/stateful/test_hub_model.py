@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -223,6 +224,17 @@ class HubMachine(RuleBasedStateMachine):
     def states_are_as_promised(self) -> None:
         shown = {info.module_id: info.state for info in self.hub.modules()}
         assert shown == {m: e.state for m, e in self.expected.items() if e.tracked}
+
+    @invariant()
+    def all_that_is_told_agrees(self) -> None:
+        shown = {info.module_id: (info.state, info.dirty) for info in self.hub.modules()}
+        page = self.hub.find(limit=1000)
+        assert {info.module_id: (info.state, info.dirty) for info in page.modules} == shown
+        stats = self.hub.stats()
+        assert stats.states == page.states
+        assert {state: n for state, n in stats.states.items() if n} == Counter(state for state, _ in shown.values())
+        assert stats.dirty == sum(dirty for _, dirty in shown.values())
+        assert stats.operations_waiting == 0, self.hub.operations()
 
     @invariant()
     def every_transition_was_legal(self) -> None:
