@@ -39,15 +39,13 @@ export class Chart {
     this.show([]);
   }
 
-  /** @param {{at: number}[]} samples the oldest first. */
+  /** @param {{at: number}[]} samples the oldest first; where there are none, what was shown stays: it sleeps now. */
   show(samples) {
+    if (samples.length === 0 && this.#samples.length > 0) return;
     this.#samples = samples;
     if (samples.length === 0) {
-      setText(this.#now, "–");
-      for (const element of [this.#top, this.#from, this.#to]) setText(element, "");
+      setText(this.#from, "no samples yet");
       this.svg.setAttribute("aria-label", `${this.label}: no samples yet`);
-      this.line.setAttribute("d", "");
-      this.area.setAttribute("d", "");
       return;
     }
     const values = samples.map(this.value);

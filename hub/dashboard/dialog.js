@@ -72,7 +72,7 @@ export class Dialog {
   }
 }
 
-/** A labelled control with a note below it. */
+/** A labelled control with a note below it; the label may be text or nodes. */
 export function field(label, control, note = null) {
   control.id ||= freshId("field");
   const noteElement = note && h("span", { class: "note", id: freshId("note") }, note);

@@ -38,6 +38,9 @@ export const QUEUED = {
   obliterating: [],
 };
 
+/** The transitional states; the list shows them as one. */
+export const TRANSITIONAL = Object.keys(QUEUED);
+
 /** Requests of the module that are open. */
 export function openTo({ state, dirty }) {
   return (dirty && OPEN_DIRTY[state]) || OPEN[state] || QUEUED[state] || [];
@@ -46,7 +49,7 @@ export function openTo({ state, dirty }) {
 /** As `openTo`, without what would only say the same twice: a hibernated module is woken, not provisioned. */
 export function offeredTo(module) {
   const open = openTo(module);
-  return open.includes("wake") ? open.filter((request) => request !== "provision") : open;
+  return open.filter((request) => request !== "provision" || !open.includes("wake"));
 }
 
 /** Request -> its name on a button, its place in a row, the role it needs, and what it does. */

@@ -96,6 +96,11 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// The address changes without loading anew: what the page itself refers to must not be looked for below the new one.
+for (const element of document.querySelectorAll("[href^='.'], [src^='.']")) {
+  if (element.hasAttribute("src")) element.src = String(element.src);
+  else element.href = String(element.href);
+}
 shell.dock(panel.element);
 shell.connection(stream);
 show(router.place());

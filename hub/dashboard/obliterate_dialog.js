@@ -18,6 +18,8 @@ const GOES = [
 
 const whatGoes = () => h("ul", { class: "goes" }, GOES.map((line) => h("li", {}, icon("obliterate"), h("span", {}, line))));
 
+const typing = (text) => ["Type ", h("span", { class: "confirm-text" }, text), " to confirm"];
+
 /** The dialog's way: confirm, run, show. `work` returns what is shown at the end. */
 function confirmed({ title, body, first, ready, work, finished }) {
   let ended = false;
@@ -79,7 +81,7 @@ export function openObliterate(id, finished) {
   const typed = textInput({ name: "confirm" });
   confirmed({
     title: `Obliterate ${id}?`,
-    body: [whatGoes(), field("Type its name to confirm", typed), h("p", {}, "Its name is ", h("span", { class: "confirm-text" }, id))],
+    body: [whatGoes(), field(typing(id), typed)],
     first: typed,
     ready: () => typed.value === id,
     work: async () => resultOf(await api.obliterate(id)),
@@ -115,8 +117,7 @@ export function openObliterateSelection(ids, run, finished) {
     body: [
       whatGoes(),
       h("div", { class: "names", role: "group", "aria-label": "Modules that go", tabindex: "0" }, ids.map((id) => h("div", {}, plain(id)))),
-      field("Type the words to confirm", typed),
-      h("p", {}, "The words are ", h("span", { class: "confirm-text" }, phrase)),
+      field(typing(phrase), typed),
     ],
     first: typed,
     ready: () => typed.value === phrase,

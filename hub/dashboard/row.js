@@ -6,7 +6,7 @@ import { urlOf } from "./api.js";
 import { badge, setBadge } from "./badge.js";
 import { COLUMNS } from "./columns.js";
 import { h, setAttribute, setText } from "./dom.js";
-import { offeredTo } from "./lifecycle.js";
+import { REQUESTS, offeredTo } from "./lifecycle.js";
 
 const FACTS = COLUMNS.filter((column) => column.text);
 
@@ -91,7 +91,7 @@ export class Row {
 
   /** Show the buttons that the state leaves open; `again` also where they are the same, after the role has changed. */
   offer(again = false) {
-    const offered = offeredTo(this.module);
+    const offered = offeredTo(this.module).sort((a, b) => REQUESTS[a].slot - REQUESTS[b].slot);
     if (!again && this.#offered === offered.join()) return;
     this.#offered = offered.join();
     const held = this.actions.contains(document.activeElement) ? document.activeElement.dataset.request : null;

@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 const MOST = 200;
 
 // Told by the line itself, or of no use to a reader here.
-const TOLD = new Set(["from_state", "to_state", "kind", "duration_ms", "stack", "traceback", "pid", "port", "dirty"]);
+const TOLD = new Set(["from_state", "to_state", "kind", "duration_ms", "stack", "traceback", "output", "pid", "port", "dirty"]);
 
 function written(name, value) {
   if (name.endsWith("_ms")) return milliseconds(value);
@@ -44,12 +44,13 @@ function entryOf(record) {
   const took = fields.duration_ms === undefined || fields.duration_ms === null ? "" : ` · took ${milliseconds(fields.duration_ms)}`;
   const why = Object.entries(fields)
     .filter(([key, value]) => !TOLD.has(key) && value !== null && value !== "")
-    .map(([key, value]) => (key === "reason" || key === "error" || key === "output" ? written(key, value) : `${key.replace(/_(ms|s|bytes)$/, "").replaceAll("_", " ")}: ${written(key, value)}`));
+    .map(([key, value]) => (key === "reason" || key === "error" ? written(key, value) : `${key.replace(/_(ms|s|bytes)$/, "").replaceAll("_", " ")}: ${written(key, value)}`));
   return h("li", { "data-number": record.number, "data-name": name },
     h("span", { class: `tone-${look.tone}` }, icon(shape)),
     h("span", { class: "what" }, whatOf(record), h("span", { class: "muted" }, took)),
     h("time", { datetime: new Date(at * 1000).toISOString(), title: moment(at) }, clock(at)),
-    why.length > 0 && h("span", { class: "why" }, why.join(" · ")));
+    why.length > 0 && h("span", { class: "why" }, why.join(" · ")),
+    fields.output && h("details", { class: "why" }, h("summary", {}, "last output"), h("pre", {}, plain(fields.output))));
 }
 
 export class Timeline {

@@ -5,11 +5,17 @@ import { COLUMNS } from "./columns.js";
 import { h, setText } from "./dom.js";
 import { icon } from "./icons.js";
 import { count } from "./format.js";
-import { REQUESTS, STATES } from "./lifecycle.js";
+import { REQUESTS, TRANSITIONAL } from "./lifecycle.js";
 import { tell } from "./notices.js";
 import { session } from "./session.js";
 
 const TYPING_MS = 180;
+
+// Those that hold for a second at most share one: filters that come and go would only unsettle.
+const FILTERS = [
+  ...["provisioned", "hibernated", "crashed", "unprovisioned"].map((state) => ({ name: state, states: [state], ...lookOf(state) })),
+  { name: "in transition", states: TRANSITIONAL, icon: "turning", tone: "moving", meaning: "an operation holds it" },
+];
 
 export class Toolbar {
   #filters = new Map();
@@ -30,7 +36,7 @@ export class Toolbar {
     this.element = h("div", { class: "toolbar", role: "search" },
       h("div", { class: "search" }, icon("search"), this.search, h("kbd", { "aria-hidden": "true" }, "/")),
       this.kind, h("label", { class: "check" }, this.dirty, "dirty only"), this.order, this.buttons);
-    this.filters = h("div", { class: "filters", role: "group", "aria-label": "States" }, Object.keys(STATES).map((state) => this.#filter(state)));
+    this.filters = h("div", { class: "filters", role: "group", "aria-label": "States" }, FILTERS.map((filter) => this.#filter(filter)));
     this.offerAgain();
   }
 
@@ -49,18 +55,18 @@ export class Toolbar {
     }, icon(request === "provision" ? "plus" : request), label);
   }
 
-  #filter(state) {
+  #filter({ name, states, icon: symbol, tone, meaning }) {
     const number = h("b", {}, "0");
-    const look = lookOf(state);
-    const shape = h("span", { class: `tone-${look.tone}` }, icon(look.icon));
-    const button = h("button", { type: "button", class: "filter none", "aria-pressed": "false", title: look.meaning, onclick: () => this.#toggle(state) }, shape, state, number);
-    this.#filters.set(state, { button, number });
+    const shape = h("span", { class: `tone-${tone}` }, icon(symbol));
+    const button = h("button", { type: "button", class: "filter none", "aria-pressed": "false", title: meaning, onclick: () => this.#toggle(states) }, shape, name, number);
+    this.#filters.set(states, { button, number });
     return button;
   }
 
-  #toggle(state) {
-    const states = this.#view.states.includes(state) ? this.#view.states.filter((one) => one !== state) : [...this.#view.states, state];
-    this.handlers.change({ states });
+  #toggle(states) {
+    const on = this.#view.states.some((state) => states.includes(state));
+    const others = this.#view.states.filter((state) => !states.includes(state));
+    this.handlers.change({ states: on ? others : [...others, ...states] });
   }
 
   #typed() {
@@ -75,7 +81,7 @@ export class Toolbar {
     this.kind.value = view.kind;
     this.dirty.checked = view.dirty !== "";
     this.order.value = view.sort;
-    for (const [state, { button }] of this.#filters) button.setAttribute("aria-pressed", String(view.states.includes(state)));
+    for (const [states, { button }] of this.#filters) button.setAttribute("aria-pressed", String(states.some((state) => view.states.includes(state))));
   }
 
   showKinds(kinds) {
@@ -87,9 +93,10 @@ export class Toolbar {
 
   /** @param {Record<string, number>} counts modules by state. */
   showCounts(counts) {
-    for (const [state, { button, number }] of this.#filters) {
-      setText(number, count(counts[state] ?? 0));
-      button.classList.toggle("none", !counts[state] && button.getAttribute("aria-pressed") === "false");
+    for (const [states, { button, number }] of this.#filters) {
+      const sum = states.reduce((total, state) => total + (counts[state] ?? 0), 0);
+      setText(number, count(sum));
+      button.classList.toggle("none", sum === 0 && button.getAttribute("aria-pressed") === "false");
     }
   }
 }

@@ -20,7 +20,8 @@ from hub.http.pages import dashboard_routes
 from hub.http.proxied import Proxied
 from hub.http.security_headers import SecurityHeaders
 from hub.http.service import Service
-from hub.hub import AsyncHub, Hub
+from hub.async_hub import AsyncHub
+from hub.hub import Hub
 
 CALLS: tuple[Call, ...] = (
     *routes_hub.CALLS,

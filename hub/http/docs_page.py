@@ -37,7 +37,7 @@ def docs_page(description: Mapping[str, Any]) -> bytes:
 <body>
 <header>
 <h1>{escape(info["title"])} API <small>{escape(info["version"])}</small></h1>
-<p>{escape(info["description"])} The same for programs: <a href="openapi.json">openapi.json</a>.</p>
+<p>{_text(info["description"])} The same for programs: <a href="openapi.json">openapi.json</a>.</p>
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
 <main>

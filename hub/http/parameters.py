@@ -40,7 +40,7 @@ Timeout = Annotated[
     float | None,
     Query(
         description="Seconds. Past them an operation that has not started never will; a running one goes on.",
-        gt=0,
+        ge=0.001,
         le=86400,
         allow_inf_nan=False,
         examples=[30.0],

@@ -59,8 +59,13 @@ async def find_modules(
     sort: Annotated[SortKey, Query(description="`-` before it = the largest first; ties by id.")] = "module_id",
 ) -> Response:
     """A page of the tracked modules; never waits behind an operation."""
-    message = FindModules(tuple(state or ()), kind, search, dirty, sort, offset, limit)
+    message = FindModules(tuple(state or ()), _printable(kind), _printable(search), dirty, sort, offset, limit)
     return answer(await service_of(request).ask(message))
+
+
+def _printable(text: str) -> str:
+    # No name has such characters: what is typed into a search box finds nothing then, and is no mistake of the client's.
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 async def list_kinds(request: Request) -> Response:

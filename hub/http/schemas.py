@@ -22,7 +22,7 @@ class ProvisionBody(_Model):
     """What a provision may be told."""
 
     kind: str | None = Field(
-        None, description="Kind of server; null = the recorded one, else the default.", max_length=200
+        None, description="Kind of server; null = the recorded one, else the default.", min_length=1, max_length=200
     )
 
 
@@ -33,7 +33,7 @@ class BulkBody(_Model):
     module_ids: list[ModuleId] = Field(
         min_length=1, max_length=1000, json_schema_extra={"uniqueItems": True}, description="Each at most once."
     )
-    kind: str | None = Field(None, description="Kind of server, for provision alone.", max_length=200)
+    kind: str | None = Field(None, description="Kind of server, for provision alone.", min_length=1, max_length=200)
 
 
 class Problem(BaseModel):

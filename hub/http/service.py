@@ -20,7 +20,8 @@ from hub.http.feed import Feed
 from hub.http.origin import client_address
 from hub.http.problem import Refused, kind_of
 from hub.http.refusals import RefusalLog
-from hub.hub import AsyncHub, Hub
+from hub.async_hub import AsyncHub
+from hub.hub import Hub
 
 R = TypeVar("R")
 

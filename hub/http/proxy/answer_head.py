@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hub.http.proxy.cookies import confine
 from hub.http.proxy.request_head import HOP_BY_HOP
@@ -39,8 +39,7 @@ SANDBOX = (
 _ABSOLUTE = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
+class AnswerHead(NamedTuple):
     """What an instance's answer begins with.
 
     Attributes:

@@ -313,10 +313,10 @@ class InstanceConnection(asyncio.Protocol):
             return
         status: int = self._parser.get_status_code()
         version: str = self._parser.get_http_version()
-        if status < 200:
+        if 100 <= status < 200:
             self._take_interim(status)
             return
-        if status > 599 or version not in {"1.0", "1.1"}:
+        if not 200 <= status <= 599 or version not in {"1.0", "1.1"}:
             raise _malformed("its status or version is none of HTTP/1.1")
         if self._codings > 1 or self._lengths > 1 or (self._codings and (self._lengths or version == "1.0")):
             raise _malformed("its framing is ambiguous")

@@ -18,6 +18,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 # As RFC 9110 (10.1.1) has it, nobody waits for ever for an instance that knows nothing of 100 (Continue).
 _CONTINUE_S = 1.0
+# An answer that takes no longer is passed on without a look at whether the client is still there.
+_WATCH_AFTER_S = 0.02
 
 
 class Exchange:
@@ -61,13 +63,28 @@ class Exchange:
         """
         request = self._request
         connection.begin(request.encode(connection.authority), no_body=request.method == "HEAD")
-        sender = asyncio.create_task(self._send_body(connection), name="proxy request body")
-        sender.add_done_callback(partial(_pass_failure, connection))
+        sender: asyncio.Task[None] | None = None
+
+        def start() -> None:
+            nonlocal sender
+            sender = asyncio.create_task(self._send_body(connection), name="proxy request body")
+            sender.add_done_callback(partial(_pass_failure, connection))
+
+        starter: asyncio.TimerHandle | None = None
+        if self.body_is_due:
+            start()
+        else:
+            # A task only to watch for the client's end costs more than many an answer takes.
+            self._whole = connection.sent_all = True
+            starter = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, start)
         try:
             await self._pass_answer(connection)
         finally:
-            sender.cancel()
-            await asyncio.wait((sender,))
+            if starter is not None:
+                starter.cancel()
+            if sender is not None:
+                sender.cancel()
+                await asyncio.wait((sender,))
 
     async def _pass_answer(self, connection: InstanceConnection) -> None:
         request = self._request
@@ -110,7 +127,8 @@ class Exchange:
                 connection.write(body)
             await connection.drain()
         connection.sent_all = True
-        await self._receive()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
         connection.fail(ClientGone())
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub.http.proxy.errors import BadProxyRequest, MethodRefused
 from hub.http.proxy.forwarded import FIELDS, TrustedProxies, forwarded, is_host
@@ -58,8 +57,7 @@ _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """The head of a request, but for the instance's own address.
 
     Attributes:
@@ -92,11 +90,11 @@ class RequestHead:
             framing = b"\r\ncontent-length: %d\r\n" % self.length
         else:
             framing = b"\r\n"
-        return b"".join((self.before, authority, framing, self.after, b"\r\n"))
+        end = b"expect: 100-continue\r\n\r\n" if self.expects else b"\r\n"
+        return b"".join((self.before, authority, framing, self.after, end))
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """What was read of a request's fields.
 
     Attributes:
@@ -150,7 +148,7 @@ def read_request(
         prefix=fields.prefix,
         length=length,
         chunked=fields.chunked,
-        expects=fields.expects,
+        expects=fields.expects and bool(length or fields.chunked) and scope.get("http_version") != "1.0",
         last=fields.upgrades,
         before=b"%b %b%b HTTP/1.1\r\nhost: " % (method.encode(), target.path or b"/", target.query),
         after=fields.lines,

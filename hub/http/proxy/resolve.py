@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors import Ref
 from hub.answers import translated
@@ -17,10 +16,11 @@ from hub.messages import Describe, Touch
 
 _RETRY_AFTER_S = 5.0
 _POLL_S = 0.02
+_RECENT_S = 0.1
+_MAX_SEEN = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(NamedTuple):
     """A process that serves a module. Another process, or the module on another port, is another one.
 
     Attributes:
@@ -54,6 +54,23 @@ class Resolver:
         self._registry = registry
         self._awakener = awakener
         self._wake_timeout = wake_timeout
+        self._seen: dict[str, tuple[Live, float]] = {}
+
+    def recent(self, module_id: str) -> Live | None:
+        """Return the process that a moment ago served a module, without asking.
+
+        Asking costs more than all else that the proxy does for a small request. So of a quick succession of them only
+        some ask: idle time is counted to a tenth of a second. It is good only for a connection to that very process
+        that is open still, and for requests that may be repeated: it may be about to end.
+        """
+        found = self._seen.get(module_id)
+        if found is None or asyncio.get_running_loop().time() - found[1] > _RECENT_S:
+            return None
+        return found[0]
+
+    def forget(self, module_id: str) -> None:
+        """Ask at the next request."""
+        self._seen.pop(module_id, None)
 
     async def live(self, module_id: str, asked_by: str) -> Live:
         """Return the process that serves a module, brought up if need be. Counts as activity.
@@ -72,6 +89,9 @@ class Resolver:
             info = await self._registry.ask_async(message)
         found = _serving(info)
         if found is not None:
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            self._seen[module_id] = found, asyncio.get_running_loop().time()
             return found
         if info.state is State.OBLITERATING:  # a provision behind it would begin the module anew, empty
             raise ModuleNotFound(f"module {module_id!r} is being obliterated")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from hub.config import check_module_id
@@ -18,8 +18,7 @@ _VISIBLE = re.compile(rb"[!-\"$-~]*")
 _MAX_TARGET = 32768
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where a request is bound for.
 
     Attributes:
@@ -33,6 +32,11 @@ class Target:
     prefix: bytes
     path: bytes
     query: bytes
+
+
+@lru_cache(maxsize=64)
+def _quoted(path: str) -> bytes:
+    return quote(path, safe="/:@!$&'()*+,;=-._~").encode()
 
 
 def locate(scope: Mapping[str, Any], mount: bytes) -> Target:
@@ -52,11 +56,11 @@ def locate(scope: Mapping[str, Any], mount: bytes) -> Target:
     """
     raw: bytes | None = scope.get("raw_path")
     if raw is None:  # a server need not tell
-        raw = quote(scope["path"], safe="/:@!$&'()*+,;=-._~").encode()
+        raw = _quoted(scope["path"])
     query: bytes = scope.get("query_string", b"")
     if not _VISIBLE.fullmatch(raw) or not _VISIBLE.fullmatch(query) or len(raw) + len(query) > _MAX_TARGET:
         raise BadProxyRequest("the request's target has bytes that can't stand there, or is too long")
-    root = quote(scope.get("root_path", ""), safe="/:@!$&'()*+,;=-._~").encode()
+    root = _quoted(scope.get("root_path", ""))
     # A server behind another one that strips a prefix has it in root_path alone.
     below = root + b"/" if raw.startswith(root + b"/") else mount + b"/"
     if not raw.startswith(below):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -117,6 +118,10 @@ def test_a_deadline_of_the_caller(make_hub: MakeHub, serve: Serve) -> None:
     assert (waiting.status, waiting.json()["started"]) == (504, False)
 
 
+def is_done(served: Served, op_id: str) -> bool:
+    return bool(served.get(f"/hub/operations/{op_id}").json()["status"] == "done")
+
+
 def test_many_modules_at_once(make_hub: MakeHub, serve: Serve) -> None:
     """Bulk tells what became of each, in the order asked; what fails for one is a problem there and not elsewhere."""
     hub = make_hub()
@@ -132,7 +137,7 @@ def test_many_modules_at_once(make_hub: MakeHub, serve: Serve) -> None:
     assert accepted.status == 202
     assert [info["module_id"] for info in accepted.json()["operations"]] == ["one", "two"]
     for info in accepted.json()["operations"]:
-        wait_until(lambda op_id=info["op_id"]: served.get(f"/hub/operations/{op_id}").json()["status"] == "done")
+        wait_until(partial(is_done, served, info["op_id"]))
     gone = served.post("/hub/bulk", {"operation": "obliterate", "module_ids": ["one"]}).json()["outcomes"][0]
     assert gone["obliterated"]["remaining"] == 0
     assert gone["module"] is None

@@ -8,7 +8,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,11 +21,15 @@ from hub.http.feed import Listener
 from hub.http.sse import parse_event_id
 from tests.hub.conftest import MakeHub
 from tests.hub.http.conftest import Serve
-from tests.hub.http.serving import bearer, tokens, wait_until
+from tests.hub.http.serving import Frame, bearer, tokens, wait_until
+
+
+def ends_in(rest: int, frame: Frame) -> bool:
+    return frame.number % 5 == rest
 
 
 @contextlib.contextmanager
-def busy(hub: Hub) -> Iterator[None]:
+def busy(hub: Hub) -> Generator[None]:
     """Let events happen in a steady stream, as fast as a module's life makes them."""
     over = threading.Event()
 
@@ -84,7 +89,7 @@ def test_a_stream_that_breaks_is_taken_up_without_loss_or_repetition(make_hub: M
         for round_number in range(25):
             headers = {"Last_Event_ID": last_id} if last_id else {}
             with served.events(**headers) as stream:
-                frames = stream.take(lambda frame, least=round_number % 5: frame.number % 5 == least)
+                frames = stream.take(partial(ends_in, round_number % 5))
             assert round_number == 0 or frames[0].event not in {"hello", "reset"}
             numbers += [frame.number for frame in frames]
             last_id = frames[-1].id or ""
@@ -148,9 +153,9 @@ def test_a_listener_that_does_not_keep_up_is_ended() -> None:
         for number in range(1, 1001):
             listener.put(number, b"event")
         listener.put(0, b"progress")
-        assert not listener.ended
+        ended = [listener.ended]
         listener.put(1001, b"event")
-        assert listener.ended
+        assert [*ended, listener.ended] == [False, True]
         taken = await listener.take(10)
         assert [number for number, _ in taken] == list(range(1, 1001))
         assert await listener.take(10) == []

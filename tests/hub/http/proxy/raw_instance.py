@@ -2,6 +2,7 @@
 
     /say/BASE64      the bytes, as they are; then it waits for the next request
     /say-close/...   the same, and the connection ends
+    /say-long/...?.. the bytes, then 70,000 times `b`, then those of the query; and the connection ends
     /early/...       the same, before the request's body is read; then it ends the connection with the body unread
     /duplex/...      the same, before the request's body is read; each part of the body is then sent back as it comes
     /crash           ends the process
@@ -63,6 +64,11 @@ class Client:
         if path.startswith("/crash"):
             note(**entry)
             os._exit(9)
+        if path.startswith("/silent"):
+            note(**entry)
+            self.sock.recv(1)
+            note(ended=path)
+            return False
         if path.startswith("/early/"):
             note(**entry)
             self.sock.sendall(decoded(path))
@@ -85,14 +91,14 @@ class Client:
         note(**entry)
         if duplex:
             self.sock.sendall(b"0\r\n\r\n")
+        elif path.startswith("/say-long/"):
+            tail = base64.urlsafe_b64decode(path.partition("?")[2])
+            self.sock.sendall(decoded(path) + b"b" * 70000 + tail)
+            return False
         elif path.startswith("/say"):
             self.sock.sendall(decoded(path))
             if path.startswith("/say-close/"):
                 return False
-        elif path.startswith("/silent"):
-            self.sock.recv(1)
-            note(ended=path)
-            return False
         else:
             text = json.dumps(entry).encode()
             self.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text))

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -29,7 +29,8 @@ RAW = Path(__file__).with_name("raw_instance.py")
 
 def raw_kind(name: str = "raw", script: Path = RAW, *arguments: str, **options: Any) -> Kind:
     command = [sys.executable, str(script), "{port}", "{data_dir}", *arguments]
-    return Kind(name, command, **{"stop_timeout": 5.0, "start_timeout": 20.0} | options)
+    defaults: dict[str, Any] = {"stop_timeout": 5.0, "start_timeout": 20.0}
+    return Kind(name, command, **defaults | options)
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Client:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -192,7 +193,7 @@ def serving(directory: Path, config: HttpConfig | None = None, **options: Any) -
             try:
                 with sock:
                     # serve() would take over the process's signals.
-                    await server._serve([sock])
+                    await server._serve([sock])  # pyright: ignore[reportPrivateUsage]
             finally:
                 await proxy.aclose()
 
