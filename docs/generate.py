@@ -25,6 +25,7 @@ if __name__ == "__main__":  # run as a script, the checkout is not on the path
     sys.path.insert(0, str(DOCS.parent))
 
 from hub import config, config_sources, errors, events, info, lifecycle, messages, module_query, policy  # noqa: E402 - after the path above
+from hub.http.config import HttpConfig, Role  # noqa: E402 - as above
 from hub.instance import Kind  # noqa: E402 - as above
 from hub.record import ModuleRecord  # noqa: E402 - as above
 
@@ -170,6 +171,51 @@ stop_timeout = 10
 """
 
 
+def http_configuration_page() -> str:
+    """Return the reference of the HTTP side's configuration."""
+    hints = typing.get_type_hints(HttpConfig)
+    rows = [
+        (code(f.name), code(type_name(hints[f.name])), _default(f), _allowed(f), f.metadata["meaning"])
+        for f in dataclasses.fields(HttpConfig)
+    ]
+    roles = ", ".join(code(role.value) for role in Role)
+    return f"""{HEADER}
+
+# HTTP configuration
+
+The keys of the table `[http]`, in the same file as the [hub's](configuration.md); a hub that is embedded ignores it. They come,
+each overriding the ones before it, from the defaults below, that table, the environment (`{config_sources.HTTP_PREFIX}` and the key
+in capitals, such as `{config_sources.HTTP_PREFIX}PORT=80`; what is not text is written as in TOML), and the options of `modhub serve`.
+
+Everything is checked before anything is started. An unknown key or variable, or a value that can't be used, is
+[`InvalidConfig`](errors.md). Without tokens it listens on this machine only.
+
+{table(("key", "type", "default", "allowed", "meaning"), rows)}
+
+`host` may be an address, a name, or `unix:/path/of/a/socket`, which users of the socket's group may use.
+
+## Tokens
+
+`modhub token NAME --role ROLE` prints a new token, and the lines for it. Roles are {roles}; each may do what those
+before it may. A token in plain text is refused here: only its hash belongs into a file.
+
+## An example
+
+```toml
+[http]
+host = "0.0.0.0"
+tls_cert = "/etc/modhub/cert.pem"
+tls_key = "/etc/modhub/key.pem"
+allowed_hosts = ["hub.example"]
+
+[[http.tokens]]
+name = "ci"
+role = "operate"
+sha256 = "{"0123456789abcdef" * 4}"
+```
+"""
+
+
 def events_page() -> str:
     """Return the reference of the events."""
     sections = {
@@ -179,6 +225,7 @@ def events_page() -> str:
         "instance": "Instances",
         "backend": "Backend",
         "plugin": "Plugins",
+        "http": "HTTP",
     }
     together = {"hydration": "operation", "dehydration": "operation", "checkpoint": "operation"}
     text = f"""{HEADER}
@@ -350,6 +397,7 @@ def _keys(*names: str) -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/configuration.md": configuration_page,
+    "reference/http-configuration.md": http_configuration_page,
     "reference/events.md": events_page,
     "reference/errors.md": errors_page,
     "reference/messages.md": messages_page,

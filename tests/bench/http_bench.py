@@ -144,7 +144,9 @@ def measure(port: int, floor_port: int) -> None:
         print(f"status, 100 of {SLEEPERS}, {name:<12}{taken * 1e6:8.0f} us   {taken / floor:6.2f} x floor, goal <= 10")
     floor_rate, rate = wrk(floor_port, "/"), wrk(port, QUERIES["by id"])
     if floor_rate and rate:
-        print(f"by wrk, 8 connections          {rate:8.0f} /s of {floor_rate:.0f} /s, {floor_rate / rate:6.2f} x floor, goal <= 10")
+        print(
+            f"by wrk, 8 connections          {rate:8.0f} /s of {floor_rate:.0f} /s, {floor_rate / rate:6.2f} x floor, goal <= 10"
+        )
 
 
 if __name__ == "__main__":

@@ -130,7 +130,9 @@ def open_page(browser: Browser, complaints: Complaints, request: pytest.FixtureR
     pages: list[Page] = []
 
     def make(url: str = "", **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options)
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options
+        )
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(VIOLATIONS)
         page = context.new_page()

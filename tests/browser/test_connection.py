@@ -38,7 +38,9 @@ def test_it_resumes_from_the_last_event(site: Site, page: Page, complaints: Comp
     complaints.expect(REFUSED)
     site.hub.provision("alpha")
     expect(state(page, "alpha")).to_have_text("provisioned")
-    with page.expect_request(lambda request: "/hub/events" in request.url and "last-event-id" in request.headers) as asked:
+    with page.expect_request(
+        lambda request: "/hub/events" in request.url and "last-event-id" in request.headers
+    ) as asked:
         site.stop()
         site.start()
     run, _, number = asked.value.headers["last-event-id"].rpartition("-")

@@ -125,7 +125,13 @@ def test_a_failed_obliteration_is_told_where_it_was_asked(site: Site, page: Page
     """The dialog stays, says what went wrong and when to try again, and can be tried again."""
     complaints.expect("status of 503")
     site.hub.provision("doomed")
-    answer = {"code": "backend-error", "title": "t", "detail": "the backend is away", "hint": "bring it back", "status": 503}
+    answer = {
+        "code": "backend-error",
+        "title": "t",
+        "detail": "the backend is away",
+        "hint": "bring it back",
+        "status": 503,
+    }
     page.route(
         "**/hub/modules/doomed",
         lambda route: route.fulfill(
@@ -153,7 +159,9 @@ def test_a_dialog_keeps_the_keyboard_and_gives_it_back(site: Site, page: Page) -
     expect(page.get_by_role("dialog")).to_be_visible()
     for _ in range(8):
         page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement === document.body || document.activeElement.closest('dialog') !== null")
+        assert page.evaluate(
+            "document.activeElement === document.body || document.activeElement.closest('dialog') !== null"
+        )
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(opener).to_be_focused()

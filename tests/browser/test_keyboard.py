@@ -58,7 +58,16 @@ def test_rows_are_walked_and_selected_by_keys(site: Site, page: Page) -> None:
     for name in ("a", "b", "c"):
         site.hub.provision(name)
     expect(page.locator("tbody tr")).to_have_count(3)
-    for key, name in (("j", "a"), ("j", "b"), ("ArrowDown", "c"), ("j", "c"), ("k", "b"), ("ArrowUp", "a"), ("End", "c"), ("Home", "a")):
+    for key, name in (
+        ("j", "a"),
+        ("j", "b"),
+        ("ArrowDown", "c"),
+        ("j", "c"),
+        ("k", "b"),
+        ("ArrowUp", "a"),
+        ("End", "c"),
+        ("Home", "a"),
+    ):
         page.keyboard.press(key)
         expect(row(page, name).get_by_role("link")).to_be_focused()
     page.keyboard.press("x")

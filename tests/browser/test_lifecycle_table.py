@@ -25,6 +25,9 @@ def test_the_table_of_open_requests_is_the_hubs(site: Site, page: Page) -> None:
                 [f"{site.url}/dashboard/lifecycle.js", {"state": state, "dirty": dirty}],
             )
             if state.stable:
-                assert set(offered) == {request for request in asked if opens(state, request, dirty=dirty)}, (state, dirty)
+                assert set(offered) == {request for request in asked if opens(state, request, dirty=dirty)}, (
+                    state,
+                    dirty,
+                )
             else:
                 assert all(isinstance(decide(Condition(state), Request(request)), Wait) for request in offered)

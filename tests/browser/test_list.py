@@ -101,7 +101,9 @@ def test_every_button_of_a_row_does_what_it_says(site: Site, page: Page) -> None
         row(page, "alpha").get_by_role("button", name=f"{name} alpha", exact=True).click()
 
     def offered() -> list[str]:
-        return row(page, "alpha").locator(".row-actions button").evaluate_all("all => all.map(one => one.dataset.request)")
+        return (
+            row(page, "alpha").locator(".row-actions button").evaluate_all("all => all.map(one => one.dataset.request)")
+        )
 
     expect(state(page, "alpha")).to_have_text("provisioned")
     assert offered() == ["hibernate", "checkpoint", "deprovision", "obliterate"]

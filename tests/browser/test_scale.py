@@ -88,7 +88,9 @@ def storm(hub: Hub) -> threading.Event:
     def tick(number: int) -> None:
         for _ in range(share):
             before, after = next(states)
-            bus.publish("module.transition", next(names), None, from_state=before, to_state=after, reason="storm", kind="tiny")
+            bus.publish(
+                "module.transition", next(names), None, from_state=before, to_state=after, reason="storm", kind="tiny"
+            )
         if number == ticks:
             ended.set()
         else:
@@ -114,7 +116,9 @@ def test_ten_thousand_modules_are_paged_by_the_hub(fleet: Site, open_page: OpenP
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     rows = page.evaluate("window.firstRow")
     turns = sorted(page.evaluate(TURN) for _ in range(5))
-    print(f"first paint {paint:.0f} ms, first rows {rows:.0f} ms, paging {turns[2]:.0f} ms (median), {turns[-1]:.0f} ms (most)")
+    print(
+        f"first paint {paint:.0f} ms, first rows {rows:.0f} ms, paging {turns[2]:.0f} ms (median), {turns[-1]:.0f} ms (most)"
+    )
     assert page.locator("tbody tr").count() == 100
     expect(page.locator(".range")).to_have_text("501 to 600 of 10,000 modules")
     expect(page.locator("#totals")).to_contain_text("10,000 modules")
@@ -147,6 +151,8 @@ def test_a_storm_of_events_does_not_hold_the_page(fleet: Site, open_page: OpenPa
     expect(link).to_be_focused()
     tasks = page.evaluate("window.tasks")
     reads = len([url for url in asked if "/hub/status" in url])
-    print(f"{PER_SECOND} events/s for {SECONDS} s: long tasks {sorted(tasks, reverse=True)[:5]} ms, list read {reads} times")
+    print(
+        f"{PER_SECOND} events/s for {SECONDS} s: long tasks {sorted(tasks, reverse=True)[:5]} ms, list read {reads} times"
+    )
     assert reads <= (SECONDS + 3) * 2
     assert max(tasks, default=0) <= 200

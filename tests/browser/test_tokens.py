@@ -17,7 +17,9 @@ from tests.browser.test_list import row, state
 def guarded(make_site: MakeSite, complaints: Complaints) -> Site:
     """A site that wants tokens: each role's token is its name."""
     complaints.expect("status of 401")
-    tokens = tuple(Token(name=f"the-{role}", role=role, sha256=hashlib.sha256(role.encode()).hexdigest()) for role in Role)
+    tokens = tuple(
+        Token(name=f"the-{role}", role=role, sha256=hashlib.sha256(role.encode()).hexdigest()) for role in Role
+    )
     site = make_site(HttpConfig(tokens=tokens))
     site.hub.provision("alpha")
     return site

@@ -52,6 +52,7 @@ UNITLESS = {
         "action",
         "asked_by",
     ),
+    *("url", "data_dir", "backend", "config", "cut_off", "method", "path", "status", "code", "client", "suppressed"),
 }
 
 
@@ -59,7 +60,7 @@ UNITLESS = {
 def test_a_name_is_dotted_and_lower_case(name: str) -> None:
     """Names are `noun.what_happened`, with the subject first, so that a log can be filtered by prefix."""
     assert re.fullmatch(
-        r"(hub|module|operation|instance|hydration|dehydration|checkpoint|backend|plugin)(\.[a-z_]+){1,2}", name
+        r"(hub|module|operation|instance|hydration|dehydration|checkpoint|backend|plugin|http)(\.[a-z_]+){1,2}", name
     )
 
 
@@ -74,7 +75,7 @@ def test_the_names_of_the_contract_are_there(name: str, other: str) -> None:
 def test_a_level_says_whether_a_person_should_look(name: str) -> None:
     """Ordinary events are INFO, dead letters too; failures are WARNING or ERROR; nothing else is used."""
     bad = re.search(
-        r"failed|crashed|hung|stalled|exhausted|unavailable|parked|killed|unenforced|lost|lapsed|disk_low", name
+        r"failed|crashed|hung|stalled|exhausted|unavailable|parked|killed|unenforced|lost|lapsed|disk_low|refused", name
     )
     levels = {logging.WARNING, logging.ERROR} if bad else {logging.INFO}
     assert VOCABULARY[name].level in levels
