@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from hub.cli.serve.notify import Notifier
+from hub import AsyncHub
 from hub.config import HubConfig
 from hub.errors import InvalidConfig
 from hub.events import EventBus
 from hub.http import create_app, drain
 from hub.http.config import HttpConfig
 from hub.http.server import Server
-from hub.hub import AsyncHub
 
 _log = EventBus()  # for the log only
 
