@@ -185,7 +185,7 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, or let it wait for those before it."""
-        self._in_head, self._in_body = False, True
+        self._in_head = False
         self._stop_waiting_for_head()
         if len(self.pipeline) >= _MAX_PIPELINED:
             self._refusal = _Refusal(
@@ -193,6 +193,7 @@ class GuardedConnection(HttpToolsProtocol):
             )
             raise _Refused
         super().on_headers_complete()
+        self._in_body = True  # not where that raised: then the request never began
 
     def on_message_complete(self) -> None:
         """The request is there whole."""
