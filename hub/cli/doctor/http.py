@@ -6,11 +6,11 @@ import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from hub.cli.doctor.finding import Finding, fail, note, ok, warn
-from hub.cli.extras import extra_http
-from hub.errors import InvalidConfig, ModhubError
+from hub.errors import InvalidConfig
 from hub.http.config import HttpConfig, Role
 from hub.http.config_sources import UNIX_PREFIX, is_local, load_http
 from hub.http.tls import expires_at, make_context
@@ -31,11 +31,8 @@ def check_http(path: Path | None, environment: Mapping[str, str]) -> Iterator[Fi
     except InvalidConfig as error:
         yield fail("http", error.message, error.hint or "correct it; docs: reference/http-configuration")
         return
-    try:
-        with extra_http():
-            import uvicorn  # noqa: F401, PLC0415 - only whether it is there
-    except ModhubError as error:
-        yield note("http", f"`modhub serve` can't run: {error.message}", error.hint)
+    if find_spec("uvicorn") is None:
+        yield note("http", "`modhub serve` can't run: uvicorn is not installed", "pip install 'modhub[http]'")
     yield _address(config)
     yield _tokens(config)
     if config.tls_cert is not None and config.tls_key is not None:

@@ -10,8 +10,8 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from hub.cli.serve.notify import Notifier
 from hub import AsyncHub
+from hub.cli.serve.notify import Notifier
 from hub.config import HubConfig
 from hub.errors import InvalidConfig
 from hub.events import EventBus

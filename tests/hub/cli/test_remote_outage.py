@@ -6,18 +6,20 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import hub.cli.remote
 from hub.cli.progress import ProgressBar
 from hub.cli.refusal import HubUnreachable
 from hub.cli.remote import following
 from hub.cli.remote.following import Followed, follow
 from tests.hub.cli.conftest import clean_environment
-from tests.hub.cli.serving import command, served, until
+from tests.hub.cli.serving import called, command, served, until
 from tests.hub.cli.test_serve import slow_kind
 
 
@@ -101,3 +103,23 @@ def test_an_outage_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Away(10**9)
     follow(client, [lost], timeout_s=None, bar=bar, sleep=lambda _: time.sleep(0.01))
     assert isinstance(lost.error, HubUnreachable)
+
+
+@pytest.mark.parametrize(("missing", "arguments"), [("urllib3", ("status",)), ("uvicorn", ("serve", "--port", "0"))])
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str, arguments: tuple[str, ...]
+) -> None:
+    """Whoever installed modhub alone reads what to install, and no traceback."""
+    for name in [
+        name for name in sys.modules if name.startswith((missing, "hub.cli.remote.client", "hub.http.server"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.startswith(("hub.cli.serve.run", "hub.http.connection"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(hub.cli.remote, "client", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    places = {"MODHUB_DATA_DIR": str(tmp_path / "d"), "MODHUB_BACKEND": f"file://{tmp_path}/b"}
+    done = called(*arguments, **places)
+    assert done.returncode == 1
+    assert done.stderr == f"error: this needs {missing}, which is not installed\nhint: pip install 'modhub[http]'\n"
+    assert not (tmp_path / "d").exists()
