@@ -25,7 +25,10 @@ if __name__ == "__main__":  # run as a script, the checkout is not on the path
     sys.path.insert(0, str(DOCS.parent))
 
 from hub import config, config_sources, errors, events, info, lifecycle, messages, module_query, policy  # noqa: E402 - after the path above
-from hub.http.config import HttpConfig, Role  # noqa: E402 - as above
+from hub.http import app as http_app  # noqa: E402 - as above
+from hub.http import config as http_config  # noqa: E402 - as above
+from hub.http import problem  # noqa: E402 - as above
+from hub.http.config import Role  # noqa: E402 - as above
 from hub.instance import Kind  # noqa: E402 - as above
 from hub.record import ModuleRecord  # noqa: E402 - as above
 
@@ -172,12 +175,7 @@ stop_timeout = 10
 
 
 def http_configuration_page() -> str:
-    """Return the reference of the HTTP side's configuration."""
-    hints = typing.get_type_hints(HttpConfig)
-    rows = [
-        (code(f.name), code(type_name(hints[f.name])), _default(f), _allowed(f), f.metadata["meaning"])
-        for f in dataclasses.fields(HttpConfig)
-    ]
+    """Return the reference of where the HTTP side's configuration comes from; its keys stand with the API."""
     roles = ", ".join(code(role.value) for role in Role)
     return f"""{HEADER}
 
@@ -190,9 +188,7 @@ in capitals, such as `{config_sources.HTTP_PREFIX}PORT=80`; what is not text is 
 Everything is checked before anything is started. An unknown key or variable, or a value that can't be used, is
 [`InvalidConfig`](errors.md). Without tokens it listens on this machine only.
 
-{table(("key", "type", "default", "allowed", "meaning"), rows)}
-
-`host` may be an address, a name, or `unix:/path/of/a/socket`, which users of the socket's group may use.
+The keys stand in [HTTP API](http.md#configuration). `host` may be an address, a name, or `unix:/path/of/a/socket`, which users of the socket's group may use.
 
 ## Tokens
 
@@ -333,6 +329,86 @@ _REPLIES = (
 )
 
 
+def http_page() -> str:
+    """Return the reference of the HTTP API."""
+    calls: list[tuple[str, ...]] = []
+    for call in http_app.CALLS:
+        good = [str(call.status), *(str(status) for status in call.answers if status != call.status)]
+        name = call.media_type or type_name(call.answer)
+        problems = ", ".join(map(str, sorted(call.problems)))
+        address = call.path.replace("{module_id}", "{id}")
+        calls.append((f"`{call.method} {address}`", call.role or "none", ", ".join(good), name, problems, call.summary))
+    problem_rows = [
+        (code(cls.code), str(kind.status), kind.title, f"`{cls.__name__}`") for cls, kind in problem.ERRORS.items()
+    ]
+    problem_rows += [(code(name), str(kind.status), kind.title, "") for name, kind in problem.REFUSALS.items()]
+    hints = typing.get_type_hints(http_config.HttpConfig)
+    keys = [
+        (code(f.name), code(type_name(hints[f.name])), _default(f), _allowed(f), f.metadata["meaning"])
+        for f in dataclasses.fields(http_config.HttpConfig)
+    ]
+    return f"""{HEADER}
+
+# HTTP API
+
+`modhub serve` serves it; `hub.http.create_app(hub, HttpConfig(...))` makes the same ASGI application for a host's own
+server, or to be [mounted](../how-to/mount-the-api.md) into a host's application. A hub describes its own API at
+`/openapi.json`, and for people at `/docs`. It needs the extra `http`.
+
+## Calls
+
+Answers are JSON: the dataclasses of [Messages](messages.md), enums as their values and paths as text. Each call may also
+answer 403 and 503; 400 where it has parameters, 401 where there are tokens, 408, 413 and 415 where it has a body.
+
+{table(("call", "role", "status", "answer", "problems", "meaning"), calls)}
+
+Beside them: `/` and `/modules/{{id}}`, the dashboard; `/docs`; `/openapi.json`; and below `/hub/proxy/{{id}}/` the instances
+themselves, for the role `proxy_role`.
+
+**Operations** answer when they are done. With `?wait=false` they answer 202 as soon as they are accepted, with where to ask
+for them in `Location`. Past `?timeout=SECONDS` the answer is 504: `started` tells whether the operation goes on, `op_id`
+by which id it can be asked for. A client that hangs up ends no operation.
+
+**Many modules**: `GET /hub/status` pages (`limit`, `offset`), filters (`state`, repeatable; `kind`, `search`, `dirty`) and sorts
+(`sort`, with `-` before it the largest first). `POST /hub/bulk` takes at most 1000 modules and tells what became of each, in
+the order asked; obliterating many needs the role `obliterate`.
+
+**Events**: `GET /hub/events` streams server-sent events: `id` RUN-NUMBER, `event` the name as in [Events](events.md), `data` an
+EventRecord. A new stream begins with `hello` (`run_id`, `last`). With `Last-Event-ID` it begins with what came after that
+one, without loss or repetition; where that is not known any more, with `reset`: read everything anew. Transfers are told
+by `operation.progress`, four times a second at the most and without an id. A client that does not keep up is ended; it can
+resume. Before its server stops, a host calls `hub.http.drain(app)`, which ends the streams.
+
+## Who may ask
+
+**With tokens**, each request needs `Authorization: Bearer TOKEN`. Only the tokens' SHA-256 is configured. A role may do what
+those before it may: `read`, `operate`, `obliterate`. No cookie is ever set or read, so other sites have nothing to ride on.
+
+**Without tokens** only this machine may ask, and everybody on it may do everything. Pages of other sites, which a browser
+on this machine shows, may not: `Host` must be a name of loopback or of `allowed_hosts`, `Origin` the hub's own, and
+`Sec-Fetch-Site` `same-origin` or `none`; only the hub's pages may be navigated to from elsewhere.
+
+`X-Forwarded-For` is believed of `trusted_proxies` alone. Who asked stands in the log with each operation (`asked_by`: the
+token's name, or `local`, and the address), and refusals as `http.refused`; a token stands nowhere.
+
+## Problems
+
+What fails is answered with `application/problem+json` (RFC 9457): `type` (`{problem.URN}` and the code), `title`, `status`,
+`detail`, `hint`, `code`; and where they are known `retry_after_s` (with the header field `Retry-After`), `op_id`, `started`,
+`output` (the last lines of a process that did not start), `budget`, `errors` (of parameters and bodies).
+
+{table(("code", "status", "title", "error"), problem_rows)}
+
+`backend-error` is 503 with `Retry-After` where the backend is known to be unavailable and was not asked.
+
+## Configuration
+
+The keys of `[http]`, and of `HttpConfig`; in the environment `MODHUB_HTTP_` and the key in capitals.
+
+{table(("key", "type", "default", "allowed", "meaning"), keys)}
+"""
+
+
 def _diagram() -> str:
     return f"```mermaid\n{lifecycle.mermaid()}\n```"
 
@@ -401,6 +477,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/events.md": events_page,
     "reference/errors.md": errors_page,
     "reference/messages.md": messages_page,
+    "reference/http.md": http_page,
 }
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "states": _states,

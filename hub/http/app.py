@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from hub._version import __version__
+from hub.async_hub import AsyncHub
 from hub.http import routes_events, routes_hub, routes_modules, routes_operations
 from hub.http.calls import NO_ROLE, ROLE_KEY, Call, CheckedRoute
 from hub.http.config import HttpConfig
@@ -20,7 +21,6 @@ from hub.http.pages import dashboard_routes
 from hub.http.proxied import Proxied
 from hub.http.security_headers import SecurityHeaders
 from hub.http.service import Service
-from hub.async_hub import AsyncHub
 from hub.hub import Hub
 
 CALLS: tuple[Call, ...] = (

@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from actors import Message, Ref
 from hub.answers import translated
+from hub.async_hub import AsyncHub
 from hub.errors import ModhubError
 from hub.events import EventBus
 from hub.http.auth import Authenticator, Caller, require
@@ -20,7 +21,6 @@ from hub.http.feed import Feed
 from hub.http.origin import client_address
 from hub.http.problem import Refused, kind_of
 from hub.http.refusals import RefusalLog
-from hub.async_hub import AsyncHub
 from hub.hub import Hub
 
 R = TypeVar("R")

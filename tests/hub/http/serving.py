@@ -42,15 +42,22 @@ class Answer:
         return json.loads(self.body)
 
 
+def listener() -> socket.socket:
+    """A socket on any free port, to listen on."""
+    # With the protocol named, or asyncio leaves Nagle's delay on: 40 ms for each request after a connection's first.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.bind(("127.0.0.1", 0))
+    bound.listen(128)
+    return bound
+
+
 class Served:
     """An application while a server of its own serves it."""
 
     def __init__(self, app: Any, drained: Any = None) -> None:
         self.app = app
         self._drained = drained if drained is not None else app
-        # With the protocol named, or asyncio leaves Nagle's delay on: 40 ms for each request after a connection's first.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket = listener()
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(

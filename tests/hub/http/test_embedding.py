@@ -13,9 +13,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from hub import AsyncHub, Hub
-from hub.http import HttpConfig, create_app
+from hub.http import HttpConfig, Role, create_app
 from tests.hub.conftest import MakeHub, tiny_kind
-from tests.hub.http.serving import Served
+from tests.hub.http.serving import Served, bearer, tokens
+from tests.hub.observer import Observer
 
 
 def drive(served: Served, root: str = "") -> None:
@@ -110,6 +111,30 @@ def test_before_the_hub_runs(tmp_path: Path) -> None:
                 assert stream.take(lambda frame: True)[0].event == "hello"
     finally:
         served.stop()
+
+
+def test_a_request_to_an_instance_wakes_it_for_who_may(make_hub: MakeHub, events: Observer) -> None:
+    """Through the proxy a sleeping module answers; the log names who woke it, and the instance is not told the token."""
+    hub = make_hub(kinds=[tiny_kind("tiny", "--http")])
+    hub.provision("tenant")
+    hub.hibernate("tenant")
+    served = Served(create_app(hub, HttpConfig(tokens=tokens()))).start()
+    try:
+        answer = served.get("/hub/proxy/tenant/any/path", headers=bearer(Role.OPERATE))
+        assert (answer.status, answer.body) == (200, b"")
+        assert "sandbox" in answer.headers["content-security-policy"]
+        record = events.wait("operation.requested", operation="provision", asked_by="operate-er@127.0.0.1")
+        assert record["module_id"] == "tenant"
+        missing = served.get("/hub/proxy/nobody/", headers=bearer(Role.OPERATE))
+        assert (missing.status, missing.json()["code"]) == (404, "module-not-found")
+        assert missing.headers["cache-control"] == "no-store"
+    finally:
+        served.stop()
+    off = Served(create_app(hub, HttpConfig(proxy=False))).start()
+    try:
+        assert off.get("/hub/proxy/tenant/").json()["code"] == "not-found"
+    finally:
+        off.stop()
 
 
 def test_the_end_of_the_application_ends_its_tasks(make_hub: MakeHub) -> None:

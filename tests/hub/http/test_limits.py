@@ -192,6 +192,13 @@ def test_refusals_do_not_fill_the_log(events: Observer) -> None:
     assert max(len(record["path"]) for record in events.all("http.refused")) == 200
 
 
+@pytest.mark.parametrize("body", [b"[" * 500_000, b'{"kind": "\\ud800"}', b'{"kind": "\xff"}', b"nul", b"\x00", b"NaN"])
+def test_bodies_that_break_parsers(serve: Serve, body: bytes) -> None:
+    """Whatever stands in a body, the answer is a problem of the client's and never a defect."""
+    answer = serve().request("POST", "/hub/modules/tenant/provision", body, {"Content-Type": "application/json"})
+    assert (answer.status, answer.json()["code"]) == (400, "invalid-request")
+
+
 def test_what_was_sent_does_not_come_back(serve: Serve) -> None:
     """A body that can't be used is not repeated in the problem: it may hold what is secret."""
     served = serve()
