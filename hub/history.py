@@ -9,6 +9,7 @@ hold up the loop by looking at each.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -32,6 +33,8 @@ _TEXT = 2000
 """Characters of an attribute that are remembered: of a traceback or a server's output, the end says most."""
 _MAX_PAGE = 1000
 _GONE = "module.obliterated"
+_EPILOGUE = frozenset({_GONE, "module.relisted", "gateway.closed"})
+"""What may be told of a module that is gone: it begins no history of it anew."""
 
 _Row = tuple[int, float, str, str | None, str | None, dict[str, Any]]
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=str)
@@ -73,7 +76,7 @@ class EventHistory:
             if event.name == _GONE:
                 # It stays among the recent ones, for those who watch must learn that the module is gone.
                 self._forget_module(module_id)
-            else:
+            elif module_id in self._by_module or event.name not in _EPILOGUE:
                 self._by_module.setdefault(module_id, []).append(number)
                 self._trim(module_id)
         self._forget_past_recent()
@@ -130,9 +133,11 @@ class EventHistory:
         row = self._rows.get(self._floor)
         if row is None:
             return
-        number, _, name, module_id, *_ = _DECODER.decode(row)
-        if module_id is None or name == _GONE:
-            del self._rows[number]
+        number, _, _, module_id, *_ = _DECODER.decode(row)
+        numbers = self._by_module.get(module_id, []) if module_id is not None else []
+        place = bisect_left(numbers, number)
+        if module_id is None or place == len(numbers) or numbers[place] != number:
+            del self._rows[number]  # it belongs to no module's history
         else:
             self._trim(module_id)
 

@@ -137,6 +137,21 @@ def test_the_word_of_an_obliteration_is_forgotten_like_others() -> None:
     assert len(told.history) == 2
 
 
+def test_what_is_told_after_an_obliteration_begins_no_history() -> None:
+    """An epilogue stands among the newest events for a while, as the obliteration itself; the module has no history."""
+    told = Told(recent=3, per_module=5, total=50)
+    told.tell("m", "m")
+    told.tell("m", name="module.obliterated")
+    told.tell("m", name="module.relisted")
+    assert told.numbers("m") == []
+    assert told.numbers() == [3, 4]
+    told.tell(None, None, None)
+    assert len(told.history) == 3
+    told.tell("m")
+    told.tell("m", name="module.relisted")
+    assert told.numbers("m") == [8, 9]
+
+
 def test_a_module_that_comes_back_has_a_history_again() -> None:
     """What happens to a name after its obliteration is remembered as of any other."""
     told = Told()
@@ -207,18 +222,21 @@ def test_any_history_agrees_with_a_list_of_all(
     """Against a plain list of all events: bounds hold, the newest are all there, and `missed` tells of every gap."""
     told = Told(recent=recent, per_module=per_module, total=recent + more)
     everything: list[tuple[int, str | None, str]] = []
+    own: dict[str | None, list[int]] = {"a": [], "b": [], "c": []}
     for number, (module_id, given_name) in enumerate(steps, 1):
         name = given_name if module_id is not None else "hub.stopping"
         told.tell(module_id, name=name)
         if name == "module.obliterated":
-            everything = [event for event in everything if event[1] != module_id or event[2] == name]
+            everything = [event for event in everything if event[0] not in own[module_id]]
+            own[module_id] = []
+        elif module_id is not None:
+            own[module_id].append(number)
         everything.append((number, module_id, name))
         assert len(told.history) <= recent + more
         assert told.numbers(after=0) == [event[0] for event in everything if event[0] > number - recent]
     for module_id in ("a", "b", "c"):
-        own = [event[0] for event in everything if event[1] == module_id and event[2] != "module.obliterated"]
         for after in range(len(steps) + 1):
-            wanted = [number for number in own if number > after]
+            wanted = [number for number in own[module_id] if number > after]
             page = told.numbers(module_id, after)
             assert page == wanted[len(wanted) - len(page) :]
             assert told.read(module_id, after).missed or page == wanted
