@@ -28,6 +28,7 @@ from hub import config, config_sources, errors, events, info, lifecycle, message
 from hub.http import app as http_app  # noqa: E402 - as above
 from hub.http import config as http_config  # noqa: E402 - as above
 from hub.http import problem  # noqa: E402 - as above
+from hub.http.config import Role  # noqa: E402 - as above
 from hub.instance import Kind  # noqa: E402 - as above
 from hub.record import ModuleRecord  # noqa: E402 - as above
 
@@ -169,6 +170,44 @@ env = {{ NOTES_TENANT = "{{module_id}}" }}
 ready = "http:/healthz"
 live = "http:/healthz"
 stop_timeout = 10
+```
+"""
+
+
+def http_configuration_page() -> str:
+    """Return the reference of where the HTTP side's configuration comes from; its keys stand with the API."""
+    roles = ", ".join(code(role.value) for role in Role)
+    return f"""{HEADER}
+
+# HTTP configuration
+
+The keys of the table `[http]`, in the same file as the [hub's](configuration.md); a hub that is embedded ignores it. They come,
+each overriding the ones before it, from the defaults below, that table, the environment (`{config_sources.HTTP_PREFIX}` and the key
+in capitals, such as `{config_sources.HTTP_PREFIX}PORT=80`; what is not text is written as in TOML), and the options of `modhub serve`.
+
+Everything is checked before anything is started. An unknown key or variable, or a value that can't be used, is
+[`InvalidConfig`](errors.md). Without tokens it listens on this machine only.
+
+The keys stand in [HTTP API](http.md#configuration). `host` may be an address, a name, or `unix:/path/of/a/socket`, which users of the socket's group may use.
+
+## Tokens
+
+`modhub token NAME --role ROLE` prints a new token, and the lines for it. Roles are {roles}; each may do what those
+before it may. A token in plain text is refused here: only its hash belongs into a file.
+
+## An example
+
+```toml
+[http]
+host = "0.0.0.0"
+tls_cert = "/etc/modhub/cert.pem"
+tls_key = "/etc/modhub/key.pem"
+allowed_hosts = ["hub.example"]
+
+[[http.tokens]]
+name = "ci"
+role = "operate"
+sha256 = "{"0123456789abcdef" * 4}"
 ```
 """
 
@@ -435,6 +474,7 @@ def _keys(*names: str) -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/configuration.md": configuration_page,
+    "reference/http-configuration.md": http_configuration_page,
     "reference/events.md": events_page,
     "reference/errors.md": errors_page,
     "reference/messages.md": messages_page,

@@ -18,7 +18,7 @@ from hub.errors import InvalidConfig
 from hub.http.config import HttpConfig, Role, Token
 
 UNIX_PREFIX = "unix:"
-MAKE_A_TOKEN = "`modhub token NAME --role operate` makes a token and the lines for it"  # noqa: S105 - a hint
+MAKE_A_TOKEN = "`modhub token NAME --role operate` makes a token and the lines for it"  # noqa: S105 - a hint, no secret
 
 _TYPES = get_type_hints(HttpConfig)
 # Taken from a variable as they stand there; all others are read as TOML.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -14,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from hub.http.config import HttpConfig
+from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_long, too_many_pipelined
 
 _MAX_HEADERS = 100
 _MAX_PIPELINED = 32
@@ -21,44 +19,6 @@ _TURNED_AWAY = 100  # connections beyond the limit that still get an answer; tho
 _TURNED_AWAY_TIMEOUT_S = 1.0
 _LINGER_S = 1.0
 _CLOSE_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    status: HTTPStatus
-    code: str
-    detail: str
-    hint: str = ""
-
-    def write(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        problem = {
-            "type": f"urn:modhub:problem:{self.code}",
-            "title": self.status.phrase,
-            "status": self.status.value,
-            "detail": self.detail,
-            "hint": self.hint,
-            "code": self.code,
-        }
-        body = json.dumps(problem).encode()
-        headers = [
-            *default_headers,
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"connection", b"close"),
-        ]
-        if self.status is HTTPStatus.SERVICE_UNAVAILABLE:
-            headers.append((b"retry-after", b"1"))
-        status = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n".encode()
-        return status + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + body
-
-
-_MALFORMED = _Refusal(HTTPStatus.BAD_REQUEST, "malformed-request", "this is no HTTP request")
-_SLOW = _Refusal(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", "the request's head did not arrive in time")
-_CROWDED = _Refusal(
-    HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "too many connections are open", "try again soon"
-)
 
 
 class _Refused(Exception):
@@ -112,7 +72,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._deaf = False  # nothing that still comes is read
         self._in_head = self._in_body = False
         self._head_bytes = self._header_count = 0
-        self._refusal: _Refusal | None = None  # why the parser was left, or what is answered after the responses
+        self._refusal: EarlyAnswer | None = None  # why the parser was left, or what is answered after the responses
         self._running: RequestResponseCycle | None = None
         self._unsent = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -144,7 +104,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self._deaf:
             return
         if self._crowded:
-            self._refuse(_CROWDED)
+            self._refuse(CROWDED)
             return
         self._unset_keepalive_if_required()
         in_head = self._in_head
@@ -154,13 +114,13 @@ class GuardedConnection(HttpToolsProtocol):
             self._upgrade()
             return
         except httptools.HttpParserError:
-            self._refuse(self._refusal or _MALFORMED)
+            self._refuse(self._refusal or MALFORMED)
             return
         if in_head and self._in_head:
             # The parser shows a header when it has it whole: until then it is counted as it comes.
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_header_bytes:
-                self._refuse(self._too_long())
+                self._refuse(too_long(self._limits.max_header_bytes, _MAX_HEADERS))
                 return
         if self._in_head or not (self._in_body or self._busy):
             self._await_head(self._limits.header_timeout)
@@ -185,14 +145,13 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, or let it wait for those before it."""
-        self._in_head, self._in_body = False, True
+        self._in_head = False
         self._stop_waiting_for_head()
         if len(self.pipeline) >= _MAX_PIPELINED:
-            self._refusal = _Refusal(
-                HTTPStatus.TOO_MANY_REQUESTS, "too-many-pipelined", "too many requests were sent ahead of their answers"
-            )
+            self._refusal = too_many_pipelined()
             raise _Refused
         super().on_headers_complete()
+        self._in_body = True  # not where that raised: then the request never began
 
     def on_message_complete(self) -> None:
         """The request is there whole."""
@@ -271,18 +230,10 @@ class GuardedConnection(HttpToolsProtocol):
     def _count(self, length: int) -> None:
         self._head_bytes += length
         if self._head_bytes > self._limits.max_header_bytes or self._header_count > _MAX_HEADERS:
-            self._refusal = self._too_long()
+            self._refusal = too_long(self._limits.max_header_bytes, _MAX_HEADERS)
             raise _Refused
 
-    def _too_long(self) -> _Refusal:
-        return _Refusal(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "head-too-large",
-            f"a request's head may have {self._limits.max_header_bytes} bytes and {_MAX_HEADERS} headers",
-            "send less; the first of both limits is the hub's `max_header_bytes`",
-        )
-
-    def _refuse(self, refusal: _Refusal) -> None:
+    def _refuse(self, refusal: EarlyAnswer) -> None:
         """Answer that a request can't be taken, after those before it, and read nothing any more."""
         self._deaf = True
         self._stop_waiting_for_head()
@@ -303,7 +254,7 @@ class GuardedConnection(HttpToolsProtocol):
         else:
             self._answer(refusal)
 
-    def _answer(self, refusal: _Refusal) -> None:
+    def _answer(self, refusal: EarlyAnswer) -> None:
         self._refusal = None
         self.transport.write(refusal.write(self.server_state.default_headers))
         # Closed at once, what the client has still under way would be answered by a reset, and the answer lost by it.
@@ -326,7 +277,7 @@ class GuardedConnection(HttpToolsProtocol):
             if self._in_head:  # it waits behind a response, and may not have been read on
                 self._await_head(self._limits.header_timeout)
         elif self._in_head:
-            self._refuse(_SLOW)
+            self._refuse(SLOW)
         else:
             self._close()  # it asked nothing: a browser opens connections ahead
 

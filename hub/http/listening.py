@@ -74,7 +74,7 @@ def url_of(config: HttpConfig, sockets: list[socket.socket]) -> str:
 
 def _bind_address(family: int, address: str, port: int) -> socket.socket | None:
     try:
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError:
         return None  # this machine has no IPv6, say
     try:

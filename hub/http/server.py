@@ -12,7 +12,7 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.lifespan.on import LifespanOn
 
-from hub.errors import ModhubError
+from hub.errors import InvalidConfig, ModhubError
 from hub.events import EventBus
 from hub.http.config import HttpConfig
 from hub.http.config_sources import UNIX_PREFIX, check_exposure
@@ -59,7 +59,7 @@ class Server:
         self._sockets = bind(config)
         self.url = url_of(config, self._sockets)
         name: Any = self._sockets[0].getsockname()
-        self.port = int(name[1]) if isinstance(name, tuple) else 0
+        self.port = 0 if config.host.startswith(UNIX_PREFIX) else int(name[1])
         self._servers: list[asyncio.Server] = []
         self._lifespan: LifespanOn
         self._clock: asyncio.Task[None]
@@ -94,6 +94,7 @@ class Server:
 
         Raises:
             ModhubError: the application did not start; the address is given back.
+            InvalidConfig: somebody else was quicker to listen there.
         """
         config = Config(
             app,
@@ -129,8 +130,16 @@ class Server:
                 "ssl_handshake_timeout": self._config.header_timeout,
                 "ssl_shutdown_timeout": _TLS_CLOSE_TIMEOUT_S,
             }
-        for bound in self._sockets:
-            self._servers.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG, **tls))
+        try:
+            for bound in self._sockets:
+                self._servers.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG, **tls))
+        except OSError as error:
+            # Two may have the same address until one of them listens.
+            for server in self._servers:
+                server.close()
+            await self._lifespan.shutdown()
+            self.close()
+            raise InvalidConfig(f"http: {self.url} can't be had: {error.strerror}", hint="name another port") from error
         self._clock = loop.create_task(self._tick(), name="modhub-http-clock")
         _log.publish_from_thread("http.listening", url=self.url)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 from hub.errors import InvalidConfig
 
@@ -67,6 +68,23 @@ def make_context(certificate: Path, key: Path) -> ssl.SSLContext:
         hint = "tls_cert holds the certificate and its chain, tls_key its key without a passphrase, both PEM"
         raise InvalidConfig(f"{certificate} and {key} can't be used for TLS: {reason}", hint=hint) from error
     return context
+
+
+def expires_at(certificate: Path) -> float:
+    """Return when a certificate ends: seconds since the epoch.
+
+    Args:
+        certificate: file with the certificate and its chain, PEM; read already by `make_context`.
+
+    Raises:
+        InvalidConfig: that can't be told.
+    """
+    try:
+        native: Any = vars(ssl)["_ssl"]
+        decoded: dict[str, Any] = native._test_decode_cert(str(certificate))  # noqa: SLF001 - the standard library has no other way to read one's own certificate
+        return float(ssl.cert_time_to_seconds(decoded["notAfter"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidConfig(f"{certificate} can't be read: {error}") from error
 
 
 def _no_passphrase() -> str:

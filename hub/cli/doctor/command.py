@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from hub.cli.doctor.finding import Finding, Status
+from hub.cli.doctor.http import check_http
 from hub.cli.doctor.machine import check_machine
 from hub.cli.doctor.setup import Sources, check_setup, check_shipped_kinds
 from hub.cli.failures import EXIT_FAILED
@@ -38,7 +39,9 @@ def doctor(config: Path | None, data_dir: str | None, backend: str | None, *, as
     sections: dict[str, Iterable[Finding]] = {"machine": check_machine()}
     if sources.any:
         sections["configuration"] = check_setup(sources)
-    else:
+    if sources.any_http:
+        sections["http"] = check_http(sources.path, sources.environment)
+    if len(sections) == 1:
         sections["kinds that ship with modhub"] = check_shipped_kinds()
     terminal = Terminal.of()
     found: list[tuple[str, Finding]] = []

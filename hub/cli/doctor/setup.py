@@ -17,7 +17,7 @@ from hub.cli.doctor.finding import Finding, fail, note, ok, warn
 from hub.cli.doctor.machine import CGROUP_ADVICE
 from hub.cli.terminal import size
 from hub.config import HubConfig
-from hub.config_sources import ENVIRONMENT_PREFIX, load
+from hub.config_sources import ENVIRONMENT_PREFIX, HTTP_PREFIX, configures_hub, load
 from hub.errors import InvalidConfig, StartFailed
 from hub.instance import Kind
 from hub.instance.account import account_of
@@ -53,8 +53,13 @@ class Sources:
     @property
     def any(self) -> bool:
         """Whether there is any configuration."""
-        variables = any(name.startswith(ENVIRONMENT_PREFIX) for name in self.environment)
+        variables = any(configures_hub(name) for name in self.environment)
         return variables or any((self.path, self.data_dir, self.backend))
+
+    @property
+    def any_http(self) -> bool:
+        """Whether there may be any of the HTTP side."""
+        return self.path is not None or any(name.startswith(HTTP_PREFIX) for name in self.environment)
 
     @property
     def absent(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class OperationGoesOn(ModhubError):
 
 def follow(
     client: Client,
-    operations: Iterable[Followed],
+    operations: Sequence[Followed],
     *,
     timeout_s: float | None,
     bar: ProgressBar,
@@ -71,34 +71,40 @@ def follow(
         timeout_s: seconds to wait at the most; `None` = any time.
         bar: shows how far they are.
         sleep: waits.
-
-    Raises:
-        Interrupted: a signal came; its notes say what goes on.
     """
-    operations = list(operations)
     began = time.monotonic()
     outage: float | None = None
     delay = _FIRST_DELAY_S
-    try:
-        while pending := [operation for operation in operations if not operation.ended]:
-            if timeout_s is not None and time.monotonic() - began >= timeout_s:
+    while pending := [operation for operation in operations if not operation.ended]:
+        if timeout_s is not None and time.monotonic() - began >= timeout_s:
+            for operation in pending:
+                operation.error = _goes_on(operation, timeout_s)
+            return
+        try:
+            _look(client, pending)
+            outage = None
+        except HubUnreachable as error:
+            outage = outage or time.monotonic()
+            if time.monotonic() - outage > _OUTAGE_S:
                 for operation in pending:
-                    operation.error = _goes_on(operation, timeout_s)
+                    operation.error = error
                 return
-            try:
-                _look(client, pending)
-                outage = None
-            except HubUnreachable as error:
-                outage = outage or time.monotonic()
-                if time.monotonic() - outage > _OUTAGE_S:
-                    for operation in pending:
-                        operation.error = error
-                    return
-            _show(operations, bar, time.monotonic() - began)
-            if all(operation.ended for operation in operations):
-                return
-            sleep(delay)
-            delay = min(_LONGEST_DELAY_S, delay * 1.3)
+        _show(operations, bar, time.monotonic() - began)
+        if all(operation.ended for operation in operations):
+            return
+        sleep(delay)
+        delay = min(_LONGEST_DELAY_S, delay * 1.3)
+
+
+@contextlib.contextmanager
+def telling_what_goes_on(operations: Sequence[Followed]) -> Generator[None]:
+    """Note on an interruption of the block which operations go on without anybody waiting.
+
+    Args:
+        operations: those that were accepted, as they are when it comes.
+    """
+    try:
+        yield
     except Interrupted as interrupt:
         for operation in operations:
             if not operation.ended:
@@ -137,7 +143,7 @@ def _goes_on(operation: Followed, timeout_s: float) -> ModhubError:
     )
 
 
-def _show(operations: list[Followed], bar: ProgressBar, elapsed_s: float) -> None:
+def _show(operations: Sequence[Followed], bar: ProgressBar, elapsed_s: float) -> None:
     def total(key: str) -> int:
         return sum(int(operation.info.get(key) or 0) for operation in operations)
 

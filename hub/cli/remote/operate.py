@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hub.cli.interrupts import Interrupted
 from hub.cli.progress import progress_bar
 from hub.cli.refusal import HubRefused
-from hub.cli.remote.following import Followed, follow
+from hub.cli.remote.following import Followed, follow, telling_what_goes_on
 from hub.cli.remote.options import hub_options, json_option, module_argument
 from hub.cli.remote.outcomes import Outcome, conclude, finish
 
@@ -45,12 +46,16 @@ def run_operation(
     """
     outcomes: dict[str, Outcome] = {}
     followed: list[Followed] = []
-    with progress_bar(names[0] if len(names) == 1 else operation) as bar:
+    with progress_bar(names[0] if len(names) == 1 else operation) as bar, telling_what_goes_on(followed):
         for name in names:
             try:
                 info = start(name)
             except HubRefused as refusal:
                 outcomes[name] = Outcome(name, operation, None, "failed", error=refusal)
+            except Interrupted as interrupt:
+                # Sent, and not answered: the hub may be at it.
+                interrupt.add_note(f"{operation} of {name} may go on, `modhub operations` shows it")
+                raise
             else:
                 outcomes[name] = Outcome(name, operation, str(info["op_id"]), "accepted")
                 followed.append(Followed(name, info))

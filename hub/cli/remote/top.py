@@ -9,12 +9,13 @@ import termios
 import time
 import tty
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hub.cli.extras import extra_http
+from hub.cli.interrupts import Interrupted
 from hub.cli.refusal import HubRefused, HubUnreachable
 from hub.cli.remote.amounts import elapsed, memory, percent
 from hub.cli.remote.options import hub_options
@@ -67,7 +68,7 @@ def top(client: Client, *, sort: str, interval: float) -> int:
         return 0
     # The first look before the screen is taken: what is wrong is then told where it stays.
     shown = _view(client, sort, console.height - _AROUND)
-    with _keys(), Live(shown, console=console, screen=True, auto_refresh=False) as live:
+    with suppress(Interrupted), _keys(), Live(shown, console=console, screen=True, auto_refresh=False) as live:
         live.refresh()
         while True:
             letter = _pressed(interval)
@@ -83,6 +84,7 @@ def top(client: Client, *, sort: str, interval: float) -> int:
                     raise
                 shown = f"[red]{error.message}[/]; trying again"
             live.update(shown, refresh=True)
+    return 0
 
 
 def _view(client: Client, sort: str, rows: int) -> RenderableType:

@@ -31,7 +31,9 @@ def configure_log(style: str, stream: TextIO) -> None:
         after += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     else:
         after += [
-            structlog.dev.ConsoleRenderer(colors=Terminal.of(stream).colour, exception_formatter=structlog.dev.plain_traceback)
+            structlog.dev.ConsoleRenderer(
+                colors=Terminal.of(stream).colour, exception_formatter=structlog.dev.plain_traceback
+            )
         ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=after, foreign_pre_chain=before))

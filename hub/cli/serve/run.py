@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from hub import AsyncHub
 from hub.cli.serve.notify import Notifier
 from hub.config import HubConfig
 from hub.errors import InvalidConfig
@@ -17,7 +18,6 @@ from hub.events import EventBus
 from hub.http import create_app, drain
 from hub.http.config import HttpConfig
 from hub.http.server import Server
-from hub.hub import AsyncHub
 
 _log = EventBus()  # for the log only
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from hub.cli.application import main
 from hub.instance.procfs import read_stat
 from tests.hub.cli.conftest import clean_environment
 
@@ -48,7 +52,7 @@ class Served:
         return [event for event in self.events() if event["event"] == name]
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return modhub(self.folder, *arguments, **{"MODHUB_URL": self.url, **environment})
+        return called(*arguments, **{"MODHUB_URL": self.url, **environment})
 
     def json(self, *arguments: str, **environment: str) -> Any:
         done = self.cli(*arguments, "--json", **environment)
@@ -76,6 +80,15 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "hub.cli", *arguments]
 
 
+def called(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which spares the interpreter's start; for what needs no terminal and no signal."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODHUB_", "COLUMNS"))}
+    out, err = io.StringIO(), io.StringIO()
+    with patch.dict(os.environ, kept | environment, clear=True), redirect_stdout(out), redirect_stderr(err):
+        code = main(arguments)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
 def modhub(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),
@@ -90,9 +103,7 @@ def modhub(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 @contextmanager
-def served(
-    folder: Path, *arguments: str, config: str = "", **environment: str
-) -> Generator[Served]:
+def served(folder: Path, *arguments: str, config: str = "", **environment: str) -> Generator[Served]:
     """Serve below a folder, on a free port, until the block ends; nothing of it is left then."""
     file = folder / "modhub.toml"
     file.write_text(f'data_dir = "{folder}/data"\nbackend = "file://{folder}/backend"\n{config}')

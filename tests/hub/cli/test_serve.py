@@ -122,7 +122,9 @@ def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
     os.mkfifo(gate)
     with ready.open("w") as log:
         process = subprocess.Popen(
-            command("serve", "--data-dir", str(tmp_path / "data"), "--backend", f"file://{tmp_path}/backend", "--port", "0"),
+            command(
+                "serve", "--data-dir", str(tmp_path / "data"), "--backend", f"file://{tmp_path}/backend", "--port", "0"
+            ),
             env=clean_environment(tmp_path, {}),
             stderr=log,
         )
@@ -137,7 +139,9 @@ def test_the_log_is_for_people_on_a_terminal(tmp_path: Path) -> None:
     """On a terminal lines are read by people, elsewhere by programs; Ctrl-C ends it, as does the terminal's end."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        command("serve", "--data-dir", str(tmp_path / "data"), "--backend", f"file://{tmp_path}/backend", "--port", "0"),
+        command(
+            "serve", "--data-dir", str(tmp_path / "data"), "--backend", f"file://{tmp_path}/backend", "--port", "0"
+        ),
         env=clean_environment(tmp_path, {"NO_COLOR": "1"}),
         stderr=follower,
         stdin=follower,
@@ -180,7 +184,11 @@ def test_a_hangup_does_not_end_a_service(tmp_path: Path) -> None:
         ((), '[[http.tokens]]\nname = "a"\nrole = "read"\ntoken = "secret-word"\n', "plain text"),
         ((), '[http]\ntls_cert = "/nowhere"\n', "tls_key is missing"),
         ((), '[http]\ntls_cert = "/nowhere"\ntls_key = "/nowhere"\n', "/nowhere"),
-        (("--host", "203.0.113.7"), '[[http.tokens]]\nname="a"\nrole="read"\nsha256="' + "a" * 64 + '"\n', "can't be had"),
+        (
+            ("--host", "203.0.113.7"),
+            '[[http.tokens]]\nname="a"\nrole="read"\nsha256="' + "a" * 64 + '"\n',
+            "can't be had",
+        ),
     ],
     ids=["open", "key", "hub-key", "plain-token", "half-tls", "no-tls-file", "address"],
 )
@@ -201,7 +209,9 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     """A second server on a port says so, before it touches the data."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = modhub(tmp_path, "serve", "--data-dir", str(tmp_path / "d"), "--backend", "file:///x", "--port", str(port))
+        done = modhub(
+            tmp_path, "serve", "--data-dir", str(tmp_path / "d"), "--backend", "file:///x", "--port", str(port)
+        )
     assert done.returncode == 2
     assert f"port {port} can't be had" in done.stderr
     assert "--port" in done.stderr or "port" in done.stderr.partition("hint:")[2]

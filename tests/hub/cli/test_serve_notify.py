@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,23 @@ def receive(manager: socket.socket) -> list[str]:
     return manager.recv(4096).decode().splitlines()
 
 
+def exhaust(manager: socket.socket) -> None:
+    while True:
+        receive(manager)
+
+
 @pytest.fixture(params=["path", "abstract"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[socket.socket, str]:
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    request.addfinalizer(bound.close)
-    bound.settimeout(20)
-    if request.param == "path":
-        name = str(tmp_path / "notify")
-        bound.bind(name)
-        return bound, name
-    name = f"modhub-test-{os.getpid()}"
-    bound.bind("\0" + name)
-    return bound, "@" + name
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.settimeout(20)
+        if request.param == "path":
+            name = str(tmp_path / "notify")
+            bound.bind(name)
+            yield bound, name
+        else:
+            name = f"modhub-test-{os.getpid()}"
+            bound.bind("\0" + name)
+            yield bound, "@" + name
 
 
 def test_the_whole_life_is_told(manager: tuple[socket.socket, str], tmp_path: Path) -> None:
@@ -45,8 +51,7 @@ def test_the_whole_life_is_told(manager: tuple[socket.socket, str], tmp_path: Pa
         hub.process.send_signal(signal.SIGSTOP)
         bound.settimeout(0.5)
         with pytest.raises(TimeoutError):  # a hang is what the manager has to notice
-            while True:
-                receive(bound)
+            exhaust(bound)
         bound.settimeout(20)
         hub.process.send_signal(signal.SIGCONT)
         hub.process.send_signal(signal.SIGTERM)

@@ -35,6 +35,10 @@ class App:
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
             return
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+            return
         body = b"hello"
         self.entered.set()
         match scope["path"]:

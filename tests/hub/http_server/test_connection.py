@@ -96,10 +96,19 @@ def test_a_head_that_never_ends_is_not_collected() -> None:
         until(lambda: running.server.connections == 0, "the connection is closed")
 
 
-def test_what_is_no_http_is_answered_with_400() -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01 hello\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=["tls", "connect", "target"],
+)
+def test_what_is_no_http_is_answered_with_400(sent: bytes) -> None:
     """Whatever else is sent ends the connection, with an answer."""
     with serving() as running, running.connect() as client:
-        client.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        client.sendall(sent)
         assert problem(read_all(client)) == (400, "malformed-request")
 
 

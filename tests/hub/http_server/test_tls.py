@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ def test_old_versions_of_tls_are_refused(tmp_path: Path) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_ciphers("ALL:@SECLEVEL=0")
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
             context.minimum_version = ssl.TLSVersion.TLSv1
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
             context.maximum_version = ssl.TLSVersion.TLSv1_1
         with running.connect() as plain, pytest.raises((ssl.SSLError, ConnectionError)):
             context.wrap_socket(plain)
@@ -89,8 +90,6 @@ def test_a_key_with_a_passphrase_does_not_ask_for_it(tmp_path: Path) -> None:
     """A service that waited on a terminal would hang."""
     certificate, key = make_certificate(tmp_path, "one")
     from_plain = key.read_bytes()
-    import subprocess
-
     subprocess.run(
         ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", str(key), "-out", str(key) + ".enc"],
         check=True,
