@@ -61,7 +61,8 @@ UNITLESS = {
 def test_a_name_is_dotted_and_lower_case(name: str) -> None:
     """Names are `noun.what_happened`, with the subject first, so that a log can be filtered by prefix."""
     assert re.fullmatch(
-        r"(hub|module|operation|instance|hydration|dehydration|checkpoint|backend|plugin|gateway|http)(\.[a-z_]+){1,2}", name
+        r"(hub|module|operation|instance|hydration|dehydration|checkpoint|backend|plugin|gateway|http)(\.[a-z_]+){1,2}",
+        name,
     )
 
 
