@@ -248,6 +248,7 @@ class OperationInfo:
         error: its failure, if it failed.
         error_code: the stable name of that kind of error: `ModhubError.code`.
         asked_by: who asked for it, if that is known.
+        obliterated: what it deleted, if it was an obliteration and is done.
     """
 
     op_id: str
@@ -263,3 +264,4 @@ class OperationInfo:
     error: str | None = None
     error_code: str | None = None
     asked_by: str = ""
+    obliterated: Obliterated | None = None

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from backends import Progress
 from hub.errors import ModhubError, ModuleFault, OperationCancelled, OperationNotFound
-from hub.info import OperationInfo
+from hub.info import Obliterated, OperationInfo
 from hub.lifecycle import Request
 
 _REMEMBERED = 1000
@@ -66,6 +66,7 @@ class Operation:
         # Ends its transfer, whether that waits or runs.
         self.withdraw: Callable[[], object] | None = None
         self.progress: Progress | None = None
+        self.obliterated: Obliterated | None = None
         self._clock = clock
         self._started = clock()
         self._ended: float | None = None
@@ -139,6 +140,7 @@ class Operation:
             error=self.error,
             error_code=self.error_code,
             asked_by=self.asked_by,
+            obliterated=self.obliterated,
         )
 
 

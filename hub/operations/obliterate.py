@@ -52,9 +52,10 @@ async def obliterate(work: Work) -> Obliterated:
         local_bytes=local_bytes,
         duration_ms=round(work.operation.duration_s * 1000, 3),
     )
-    return Obliterated(
+    deleted = work.operation.obliterated = Obliterated(
         work.module_id, erased.blobs, erased.versions, erased.bytes, local_bytes, remaining=erased.remaining
     )
+    return deleted
 
 
 async def _erase_locally(work: Work) -> int:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hub.cli.remote.client import Client
 
 _WORST_FIRST = (EXIT_USAGE, EXIT_FAILED, EXIT_REFUSED)
-_EVENTS = 1000
 
 
 class OperationFailed(HubRefused):
@@ -36,7 +35,7 @@ class Outcome:
         op_id: the operation, where it was accepted.
         status: `done`, `failed`, or `accepted` where nobody waits.
         module: the module afterwards; `None` where the hub tracks it no more.
-        obliterated: what was deleted, as far as the hub remembers.
+        obliterated: what was deleted.
         error: why it failed.
     """
 
@@ -76,11 +75,11 @@ def conclude(client: Client, followed: Followed) -> Outcome:
     if followed.error is not None:
         outcome.status, outcome.error = "failed", followed.error
         return outcome
+    outcome.obliterated = info["obliterated"]
+    if info["operation"] == "obliterate":
+        return outcome
     try:
-        if info["operation"] == "obliterate":
-            outcome.obliterated = _obliterated(client, followed)
-        else:
-            outcome.module = client.get("hub", "modules", followed.module_id)
+        outcome.module = client.get("hub", "modules", followed.module_id)
     except HubRefused as refusal:
         if refusal.status != 404:
             raise
@@ -135,13 +134,3 @@ def _told(outcome: Outcome) -> str:
         return "unprovisioned"
     where = module["url"] or ""
     return "  ".join(part for part in (module["state"], module["kind"], where) if part)
-
-
-def _obliterated(client: Client, followed: Followed) -> dict[str, Any] | None:
-    # Among all events: of the module's own none is remembered, obliterated as it is.
-    events = client.get("hub", "events", follow=False, limit=_EVENTS)["events"]
-    for event in reversed(events):
-        if event["name"] == "module.obliterated" and event["op_id"] == followed.op_id:
-            fields = event["fields"]
-            return {key: fields.get(key, 0) for key in ("blobs", "versions", "bytes", "local_bytes")}
-    return None

@@ -104,6 +104,16 @@ def test_what_is_so_already_is_success_without_a_transition(make_hub: MakeHub, e
     assert hub.deprovision("m").state == State.UNPROVISIONED
 
 
+def test_what_was_deleted_can_be_asked_for_afterwards(make_hub: MakeHub) -> None:
+    """Who does not wait for an obliteration learns from the operation what its reply told."""
+    hub = make_hub()
+    hub.provision("m")
+    message = Obliterate("m")
+    report = hub.ask(message)
+    assert hub.operation(message.op_id).obliterated == report
+    assert report.local_bytes > 0
+
+
 def test_obliterating_what_never_existed_deletes_nothing_and_succeeds(make_hub: MakeHub, tmp_path: Path) -> None:
     """An id that nothing holds is obliterated already, and the backend folder is not even made."""
     report = make_hub().obliterate("never")
