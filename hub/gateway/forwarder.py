@@ -119,10 +119,14 @@ class Forwarder:
         return door.listener.port
 
     def shut(self, module_id: str) -> None:
-        """Close a module's port and cut all its connections."""
-        door = self._doors.pop(module_id, None)
-        if door is not None:
+        """Close a module's port and reset all its connections."""
+        self.reset(module_id)
+        if (door := self._doors.pop(module_id, None)) is not None:
             self._shut(door)
+
+    def reset(self, module_id: str) -> None:
+        """Reset the connections to a module's server."""
+        if (door := self._doors.get(module_id)) is not None:
             for connection in door.connections.values():
                 if connection.instance is not None:
                     self._plane.abort(connection.number)
