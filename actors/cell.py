@@ -146,6 +146,8 @@ class Cell(Mailbox):
                     continue
                 if envelope.deadline is not None and loop.time() >= envelope.deadline:
                     expire(envelope, taken=True)  # the loop is late: its timer has not come round yet
+                    # Another thread may have withdrawn it on its way here, when it could not know that nobody begins.
+                    self.dropped(envelope, "deadline")
                     continue
                 message: object = envelope.message
                 kind = type(message)

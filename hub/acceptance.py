@@ -22,9 +22,9 @@ def check_texts(message: Any) -> None:
         InvalidMessage: a text is no text, or one that would not stand in a line of a log.
     """
     for name in ("op_id", "kind", "asked_by"):
-        value = getattr(message, name, None)
-        if value is None:
-            continue
+        value = getattr(message, name, "")
+        if value is None and name == "kind":
+            continue  # the one that is recorded
         if not isinstance(value, str):
             raise InvalidMessage(f"{type(message).__name__}: {name} = {value!r:.100} is no text")
         if len(value) > _MAX_TEXT or not value.isprintable():

@@ -34,6 +34,8 @@ class Entry:
         instance: the running server.
         operation: the operation that holds the module.
         probes: connections to it that are the hub's own.
+        splices: connections that the gateway has joined to its server: in use also when half closed, which the kernel does
+            not count as established.
         claim: the claim by which this hub holds the module in the backend and goes on holding it; `None` = it does not.
         lease_until: until when nobody else can take it, seconds of CLOCK_BOOTTIME; 0.0 = not known.
         checkpoint: its checkpoints, while there are any.
@@ -49,6 +51,7 @@ class Entry:
     instance: Instance | None = None
     operation: Operation | None = None
     probes: int = 0
+    splices: int = 0
     claim: str | None = None
     lease_until: float = 0.0
     checkpoint: CheckpointRun | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hub.awake import Awakener
+from hub.directory import Entry
 from hub.errors import HubClosed, ModhubError
 from hub.gateway.dial import ClientGone, Dialler, prepare
 from hub.gateway.listener import Listener
@@ -118,10 +119,14 @@ class Forwarder:
         return door.listener.port
 
     def shut(self, module_id: str) -> None:
-        """Close a module's port and cut all its connections."""
-        door = self._doors.pop(module_id, None)
-        if door is not None:
+        """Close a module's port and reset all its connections."""
+        self.reset(module_id)
+        if (door := self._doors.pop(module_id, None)) is not None:
             self._shut(door)
+
+    def reset(self, module_id: str) -> None:
+        """Reset the connections to a module's server."""
+        if (door := self._doors.get(module_id)) is not None:
             for connection in door.connections.values():
                 if connection.instance is not None:
                     self._plane.abort(connection.number)
@@ -198,15 +203,22 @@ class Forwarder:
         else:
             # No await from the last look at the instance to here.
             connection.instance = instance
-            self._plane.begin(connection.number, client, server, lambda: self._ended(door, connection.number))
+            entry = self._services.directory.obtain(module_id)
+            entry.splices += 1
+            self._plane.begin(connection.number, client, server, lambda: self._tell_ended(door, connection, entry))
         finally:
             connection.task = None
             if connection.instance is None:
                 del door.connections[connection.number]
 
-    def _ended(self, door: _Door, number: int) -> None:
+    def _tell_ended(self, door: _Door, connection: _Connection, entry: Entry) -> None:
         # On the data plane's thread, which ends before the loop does.
-        self._loop.call_soon_threadsafe(door.connections.pop, number, None)
+        self._loop.call_soon_threadsafe(self._ended, door, connection, entry)
+
+    @staticmethod
+    def _ended(door: _Door, connection: _Connection, entry: Entry) -> None:
+        del door.connections[connection.number]
+        entry.splices -= 1
 
     def _refused(self, module_id: str, door: _Door, reason: str, error: str) -> None:
         """Tell that a connection was refused: the first one at once, those that follow at most once a second."""

@@ -98,7 +98,7 @@ class GatewayPorts:
         )
 
     def _try(self, port: int) -> socket.socket | None:
-        if port in self._instances.held:
+        if self._instances.holds(port):
             return None
         try:
             listener = _listen(self._host, port)

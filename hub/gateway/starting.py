@@ -11,6 +11,7 @@ from hub.awake import Awakener
 from hub.events import Event
 from hub.gateway.forwarder import Forwarder
 from hub.gateway.gateway import Changed, Gateway, Started
+from hub.lifecycle import State
 from hub.registry import Registry
 from hub.services import Services
 
@@ -49,6 +50,9 @@ async def start_gateway(
             # Nor is this: every client of the module waits for it.
             forwarder.note_started(event.module_id)
         elif event.name in _HEARD and event.module_id is not None:
+            if event.fields["to_state"] == State.OBLITERATING:
+                # Nor is this: its server is killed next, and no client is to take that for the end of an answer.
+                forwarder.reset(event.module_id)
             entry = services.directory.find(event.module_id)
             if event.module_id in forwarder or (entry is not None and entry.record.gateway_port is not None):
                 with contextlib.suppress(pykka.ActorDeadError):

@@ -70,12 +70,12 @@ class LogFile:
         return (self.path, self.older, self._copy, self._beside, self._beside_new)
 
     def identify(self) -> None:
-        """Give a log that exists its identity, if it has none.
+        """Give a log that exists its identity, if it has none, or a power cut took it.
 
         Raises:
             OSError: the disk refused.
         """
-        if not self._beside.exists():
+        if self._noted() is None:  # and no more: it may be rotated just now
             self._write(_Position(secrets.token_hex(4), _size(self.older)))
 
     def rotate(self, max_bytes: int) -> bool:
@@ -95,6 +95,10 @@ class LogFile:
         try:
             position = self._settled()
             moving = self._copy_all()
+            if self._settled().log_id != position.log_id:
+                # Erased and begun anew meanwhile: what was copied is an obliterated module's.
+                self._copy.unlink(missing_ok=True)
+                return False
             self._write(msgspec.structs.replace(position, moving=moving))
             self._copy.replace(self.older)
             # What is written between the last look and the truncation is lost; the writer's O_APPEND goes on at the new end.
@@ -156,9 +160,8 @@ class LogFile:
 
     def _settled(self) -> _Position:
         """Return where the log's file begins; a rotation that was interrupted is undone, or noted as done."""
-        try:
-            position = msgspec.json.decode(self._beside.read_bytes(), type=_Position)
-        except (FileNotFoundError, msgspec.DecodeError):
+        position = self._noted()
+        if position is None:
             return _Position(begins=_size(self.older))
         if not position.moving:
             return position
@@ -172,6 +175,12 @@ class LogFile:
         position = msgspec.structs.replace(position, begins=begins, moving=0)
         self._write(position)
         return position
+
+    def _noted(self) -> _Position | None:
+        try:
+            return msgspec.json.decode(self._beside.read_bytes(), type=_Position)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
 
     def _still_holds_older(self, moving: int) -> bool:
         """Tell whether what was copied was not taken away: then the log begins with it."""

@@ -84,7 +84,7 @@ class IdleSweep(Actor):
         counts = await self._services.workers.run(sockets.connections_by_port, ports)
         for entry in provisioned:
             probes = max(own[entry.record.module_id], entry.probes)
-            if entry.instance is not None and counts.get(entry.instance.port, 0) > probes:
+            if entry.instance is not None and (entry.splices or counts.get(entry.instance.port, 0) > probes):
                 self._services.directory.touch(entry)
 
     def _find_idle(self, provisioned: list[Entry]) -> list[Entry]:

@@ -12,6 +12,7 @@ from actors import (
     Actor,
     ActorCrashed,
     ActorDead,
+    ActorError,
     ActorSystem,
     Backoff,
     DeadlineExceeded,
@@ -20,7 +21,9 @@ from actors import (
     MailboxFull,
     OneForOne,
     Ref,
+    mailbox,
 )
+from actors.message import Envelope, Reply
 from actors.testing import settle
 from tests.actors.harness import Add, Declared, Raise, Start, Work, Worker, ignore_failure, virtual
 
@@ -252,3 +255,43 @@ def test_who_gives_up_in_another_thread_is_told_on_the_loop() -> None:
         finally:
             hold.set()
         assert dropped == [("deadline", loop_thread[0])]
+
+
+def test_who_gives_up_in_another_thread_on_the_way_drops_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Withdrawn while it is in neither mailbox, by a thread that has not told its waiter yet when its turn comes."""
+    dropped: list[DropReason] = []
+    given_up, told = threading.Event(), threading.Event()
+    original_deliver, original_fail = mailbox.Mailbox.deliver, mailbox.fail
+
+    def deliver(self: mailbox.Mailbox, envelope: Envelope) -> ActorError | None:
+        if envelope.on_dropped is not None:
+            assert given_up.wait(20)
+        return original_deliver(self, envelope)
+
+    def fail(reply: Reply, error: Exception) -> None:
+        if threading.current_thread() is asker:
+            given_up.set()
+            assert told.wait(20)
+        original_fail(reply, error)
+
+    monkeypatch.setattr(mailbox.Mailbox, "deliver", deliver)
+    monkeypatch.setattr(mailbox, "fail", fail)
+    with ActorSystem.in_thread() as system:
+        worker = system.spawn(Worker)
+        front = system.spawn(Front, worker, dropped)
+        late: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                front.ask(Add(1), timeout=0.05)
+            except DeadlineExceeded as error:
+                late.append(error)
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        assert given_up.wait(20)
+        assert worker.ask(Add(0)) == 0
+        told.set()
+        asker.join()
+        assert len(late) == 1
+    assert dropped == ["deadline"]

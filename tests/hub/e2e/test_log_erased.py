@@ -28,3 +28,28 @@ def test_a_log_that_is_erased_while_it_is_rotated_leaves_no_older_generation(
     with pytest.raises(FileNotFoundError):
         LogFile(log).rotate(1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_is_erased_and_begun_anew_while_it_is_rotated_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow disk a module may be obliterated and provisioned meanwhile: the new log gets nothing of the old one."""
+    log = LogFile(tmp_path / "m")
+    log.path.write_text("a tenant's words")
+    log.identify()
+    copy = shutil.copyfileobj
+
+    def copy_while_replaced(source: Any, target: Any) -> None:
+        if log.path.read_text() != "another":
+            for path in (log.path, *tmp_path.glob("m.at*")):
+                path.unlink()
+            log.path.write_text("another")
+            log.identify()
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy_while_replaced)
+    assert not log.rotate(1)
+    assert not log.older.exists()
+    chunk = log.read(0, 100)
+    assert (chunk.text, chunk.offset, chunk.size) == ("another", 0, 7)
+    assert not (tmp_path / "m.1.new").exists()

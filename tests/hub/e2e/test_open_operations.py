@@ -366,3 +366,11 @@ def test_an_empty_id_is_refused(make_hub: MakeHub) -> None:
 def test_what_carries_who_asked_is_tracked() -> None:
     """Every message by which somebody asks for an operation is accepted as one; the hub's own orders are not."""
     assert {message for message in REQUESTS if "asked_by" in {f.name for f in fields(message)}} == set(ASKED)
+
+
+@pytest.mark.parametrize("field", ["op_id", "asked_by"])
+def test_what_has_to_be_a_text_may_not_be_none(field: str, make_hub: MakeHub) -> None:
+    """An untyped sender's mistake would stand where everybody else expects a text."""
+    none: dict[str, Any] = {field: None}
+    with pytest.raises(InvalidMessage, match=f"{field} = None is no text"):
+        make_hub().ask(Provision("m", **none))

@@ -107,6 +107,21 @@ def test_an_open_connection_keeps_its_module_here(make_hub: MakeHub, events: Obs
     events.wait("module.transition", module_id="m", to_state="unprovisioned")
 
 
+def test_a_client_that_has_said_all_it_had_keeps_its_module_here(make_hub: MakeHub, events: Observer) -> None:
+    """Half closed, it waits for the answer, however long that takes; when it is gone, the module goes home."""
+    hub = make_hub(kinds=[peer_kind()], default_kind="peer", idle_timeout=0.4, sweep_interval=0.05)
+    port = hub.provision("m").gateway_port
+    with dial(port, "stall") as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b"stalled\n"
+        deadline = time.monotonic() + 1.2
+        while time.monotonic() < deadline:
+            assert hub.module("m").idle_s < 0.4
+            time.sleep(0.02)
+        reset(connection)
+    events.wait("module.transition", module_id="m", to_state="unprovisioned")
+
+
 def test_a_connection_between_two_looks_at_connections_counts(make_hub: MakeHub) -> None:
     """However short it is: the module was used."""
     hub = make_hub(kinds=[peer_kind()], default_kind="peer", sweep_interval=600)

@@ -8,16 +8,18 @@ import socket
 import sqlite3
 import threading
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors import Message
 from hub import Hub, KindMismatch, ModuleNotFound, ProvisionFailed, State
-from hub.gateway.gateway import Gateway
+from hub.gateway.gateway import Changed, Gateway
 from hub.messages import FindModules
 from tests.hub.conftest import MakeHub, tiny_kind
-from tests.hub.gateway.client import dial, peer_kind, read_all, refused, who
+from tests.hub.gateway.client import await_that, dial, peer_kind, read_all, refused, who
 from tests.hub.observer import Observer
 from tests.hub.remote_host import remote_host
 
@@ -129,6 +131,31 @@ def test_obliteration_cuts_connections_and_closes_the_port(hub: Hub, tmp_path: P
     events.wait("gateway.closed", module_id="m", port=port)
     hub.close()
     assert "m" not in journalled_ids(tmp_path)
+
+
+def test_an_obliteration_cuts_connections_before_their_server_ends(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the actor is, no client takes the end of a killed server for the end of an answer."""
+    consider = Gateway.on_receive
+
+    def late(self: Gateway, message: Any) -> Any:
+        if isinstance(message, Changed):
+            self.after(0.5, Late(message))
+            return None
+        return consider(self, message.message if isinstance(message, Late) else message)
+
+    port = port_of_new(hub)
+    monkeypatch.setattr(Gateway, "on_receive", late)
+    with dial(port, "stall") as connection:
+        assert connection.recv(100) == b"stalled\n"
+        hub.obliterate("m")
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+    await_that(lambda: refused(port))
+
+
+@dataclass(frozen=True)
+class Late(Message[None]):
+    message: Changed
 
 
 FEW = (28330, 28331)

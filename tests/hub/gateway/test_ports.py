@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -90,3 +91,14 @@ def test_the_address_may_be_of_version_6() -> None:
     with socket.create_connection(("::1", port)):
         assert refused(port)
     ports.close()
+
+
+def test_a_wide_range_that_is_held_is_gone_through_in_a_moment() -> None:
+    """The loop waits for it: two milliseconds where each port takes its own, ten seconds where each looks at all."""
+    ports = GatewayPorts(PortAllocator(None), LOOPBACK, (20000, 59999))
+    for port in range(20000, 60000):
+        ports.hold(f"m{port}", port)
+    began = time.monotonic()
+    with pytest.raises(PortsExhausted):
+        ports.choose("one-more")
+    assert time.monotonic() - began < 1

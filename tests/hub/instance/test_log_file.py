@@ -216,6 +216,16 @@ def test_a_hub_that_dies_while_it_rotates_leaves_the_log_whole(
     assert sorted(file.name for file in path.parent.iterdir()) == ["m", "m.1", "m.at"]
 
 
+def test_a_log_whose_position_a_power_cut_took_gets_another_identity(path: Path) -> None:
+    """With the next start of its server: else whoever follows it could never tell it from another one."""
+    append(path, "one\n")
+    path.with_name("m.at").write_bytes(b"")
+    log = append(path, "two\n")
+    chunk = log.read(0, 100)
+    assert chunk.text == "one\ntwo\n"
+    assert chunk.log_id != ""
+
+
 def test_a_log_of_before_its_position_was_kept_gets_one(path: Path) -> None:
     """A log of an earlier version is read with its older generation, and has an id from the next start on."""
     path.parent.mkdir()
