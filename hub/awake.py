@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import anyio
+
 from actors import Ref
 from hub.answers import translated
-from hub.errors import HubClosed, OperationNotFound, OperationTimeout
+from hub.errors import HubClosed, ModuleNotFound, OperationNotFound, OperationTimeout
 from hub.info import ModuleInfo
-from hub.messages import DescribeOperation, Provision
+from hub.lifecycle import State
+from hub.messages import Describe, DescribeOperation, Provision
+
+_LOOK_S = 0.05
 
 
 class _Wake:
@@ -38,7 +43,7 @@ class Awakener:
         self._tasks: set[asyncio.Task[ModuleInfo]] = set()
 
     async def up(self, module_id: str, timeout: float, *, asked_by: str = "") -> ModuleInfo:  # noqa: ASYNC109 - ends the wait alone, not the wake
-        """Wait until a module is up: woken, recovered or provisioned, whatever it takes.
+        """Wait until a module is up: woken or provisioned, or restarted by the watchdog where it has crashed.
 
         Cancelling a waiter, or its deadline, leaves the wake to the others. When the last one has gone, a wake that has
         not begun is withdrawn; one that has goes on.
@@ -107,8 +112,20 @@ class Awakener:
             del self._wakes[module_id]
 
     async def _provision(self, message: Provision) -> ModuleInfo:
+        # A crashed module is the watchdog's to restart. A provision would do so at once, each time: clients that try again
+        # without a pause would start a server that does not last for ever anew, past its backoff.
+        while await self._crashed(message.module_id):
+            await anyio.sleep(_LOOK_S)
         with translated(message):
             return await self._registry.ask_async(message)
+
+    async def _crashed(self, module_id: str) -> bool:
+        message = Describe(module_id)
+        try:
+            with translated(message):
+                return (await self._registry.ask_async(message)).state is State.CRASHED
+        except ModuleNotFound:
+            return False
 
     async def _runs(self, op_id: str) -> bool:
         """Tell whether an operation was taken up: asked after its withdrawal, which that prevents."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -120,3 +122,30 @@ def test_its_end_ends_all_waits(tmp_path: Path, events: Observer) -> None:
         assert (await hub.ask(Describe("m"))).state in {State.PROVISIONING, State.PROVISIONED}
 
     run(tmp_path, scenario)
+
+
+def test_a_crashed_module_is_left_to_the_watchdog(tmp_path: Path, events: Observer) -> None:
+    """Who knocks neither hurries its restart nor spends its budget; once it is back, it is up."""
+
+    async def main() -> None:
+        options: dict[str, Any] = {"kinds": [tiny_kind("tiny")], "default_kind": "tiny", "restart_delay": 1.0}
+        async with AsyncHub(tmp_path / "data", f"file://{tmp_path}/backend", **options) as hub:
+            awakener = Awakener(hub.registry, asked_by="a test")
+            first = await hub.provision("m")
+            assert first.pid
+            os.kill(first.pid, signal.SIGKILL)
+            second = await awakener.up("m", 20)  # at once, the first time
+            while second.pid in {first.pid, None}:
+                second = await hub.module("m")
+                await asyncio.sleep(0.01)
+            os.kill(second.pid or 0, signal.SIGKILL)
+            while (await hub.module("m")).state is not State.CRASHED:
+                await asyncio.sleep(0.01)
+            with pytest.raises(OperationTimeout, match="never will be"):
+                await awakener.up("m", 0.1)
+            assert (await awakener.up("m", 20)).restarts == 2
+            await awakener.aclose()
+
+    asyncio.run(main())
+    reasons = [e["reason"] for e in events.all("module.transition", module_id="m", to_state="recovering")]
+    assert reasons == ["recover", "recover"]
