@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from hub.http.config import HttpConfig
 from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_long, too_many_pipelined
 
-_MAX_HEADERS = 100
+MAX_HEADERS = 100
 _MAX_PIPELINED = 32
 _TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
 _TURNED_AWAY_TIMEOUT_S = 1.0
@@ -35,6 +35,14 @@ class Crowd(ServerState):
     def __init__(self) -> None:
         super().__init__()
         self.ending = False
+        self._encoded: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+    def common_fields(self) -> bytes:
+        """Return the lines that stand in every answer."""
+        if self.default_headers is not self._encoded[0]:
+            lines = b"".join(b"%b: %b\r\n" % header for header in self.default_headers)
+            self._encoded = self.default_headers, lines
+        return self._encoded[1]
 
 
 class GuardedConnection(HttpToolsProtocol):
@@ -120,7 +128,7 @@ class GuardedConnection(HttpToolsProtocol):
             # The parser shows a header when it has it whole: until then it is counted as it comes.
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_header_bytes:
-                self._refuse(too_long(self._limits.max_header_bytes, _MAX_HEADERS))
+                self._refuse(too_long(self._limits.max_header_bytes, MAX_HEADERS))
                 return
         if self._in_head or not (self._in_body or self._busy):
             self._await_head(self._limits.header_timeout)
@@ -229,8 +237,8 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _count(self, length: int) -> None:
         self._head_bytes += length
-        if self._head_bytes > self._limits.max_header_bytes or self._header_count > _MAX_HEADERS:
-            self._refusal = too_long(self._limits.max_header_bytes, _MAX_HEADERS)
+        if self._head_bytes > self._limits.max_header_bytes or self._header_count > MAX_HEADERS:
+            self._refusal = too_long(self._limits.max_header_bytes, MAX_HEADERS)
             raise _Refused
 
     def _refuse(self, refusal: EarlyAnswer) -> None:

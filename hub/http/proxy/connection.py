@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from typing import cast
+from typing import Protocol, cast
 
 from hub.http.proxy.answer_head import AnswerHead
 from hub.http.proxy.answer_reader import AnswerReader, Stage
@@ -14,6 +14,18 @@ from hub.http.proxy.errors import BadInstanceAnswer, InstanceTimeout, InstanceUn
 # Bytes of an answer that wait for the client before the instance is made to wait.
 _HIGH_WATER = 256 * 1024
 _PIECE = 65536
+
+
+class Listener(Protocol):
+    """Who is told of an answer as it comes."""
+
+    def heard(self, reader: AnswerReader) -> None:
+        """Take what has come of it."""
+        ...
+
+    def lost(self, error: Exception) -> None:
+        """No more of it will come, and it is not complete."""
+        ...
 
 
 class InstanceConnection(asyncio.Protocol):
@@ -27,6 +39,7 @@ class InstanceConnection(asyncio.Protocol):
 
     Attributes:
         authority: as given.
+        listener: who is told of the answer as it comes, instead of waiting for it.
         sent_all: whether the request was sent whole: it is the instance's turn.
         idle_since: since when it waits for a request, by the loop's clock.
     """
@@ -43,6 +56,7 @@ class InstanceConnection(asyncio.Protocol):
         "_waiter",
         "authority",
         "idle_since",
+        "listener",
         "sent_all",
     )
 
@@ -58,19 +72,33 @@ class InstanceConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._continued: asyncio.Future[None] | None = None
+        self.listener: Listener | None = None
 
     # The exchange's side
 
-    def begin(self, head: bytes, *, no_body: bool) -> None:
+    def begin(self, head: bytes, *, no_body: bool, listener: Listener | None = None) -> None:
         """Send the head of a request.
 
         Args:
             head: all of it.
             no_body: whether its answer has no body whatever its fields say: that of HEAD.
+            listener: who is told of the answer, for a request without a body.
         """
         self._reader = AnswerReader(no_body=no_body)
-        self.sent_all = False
+        self.listener = listener
+        self.sent_all = listener is not None
         self.write(head)
+
+    def pause(self) -> None:
+        """Make the instance wait."""
+        self._reading = False
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Let the instance go on."""
+        self._heard_at = self._loop.time()
+        self._reading = True
+        self._transport.resume_reading()
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request's body, framed already."""
@@ -152,11 +180,14 @@ class InstanceConnection(asyncio.Protocol):
         if self._error is None:
             self._error = error
         self._transport.abort()
+        if self.listener is not None:
+            self.listener.lost(self._error)
         self._wake()
 
     def check(self, now: float, timeout_s: float) -> None:
         """Give up an instance that is silent although it is its turn."""
-        its_turn = (self._waiter is not None and self.sent_all) or self._drained is not None
+        waited_for = self._waiter is not None or (self.listener is not None and self._reading)
+        its_turn = (waited_for and self.sent_all) or self._drained is not None
         if its_turn and now - self._heard_at >= timeout_s:
             self.fail(InstanceTimeout(f"the instance was silent for {timeout_s:g} s"))
 
@@ -193,7 +224,12 @@ class InstanceConnection(asyncio.Protocol):
         try:
             reader.feed(data)
         except BadInstanceAnswer as error:
+            if self.listener is not None:
+                self.listener.heard(reader)
             self.fail(error)
+            return
+        if self.listener is not None:
+            self.listener.heard(reader)
             return
         if reader.queued > _HIGH_WATER and self._reading:
             self._reading = False
@@ -213,6 +249,8 @@ class InstanceConnection(asyncio.Protocol):
             self._read_rest()
         if self._error is None:
             self._error = InstanceUnreachable("the instance ended the connection before its answer was complete")
+        if self.listener is not None:
+            self.listener.lost(self._error)
         self._wake()
 
     def pause_writing(self) -> None:
@@ -226,6 +264,9 @@ class InstanceConnection(asyncio.Protocol):
         self._drained = None
 
     def _tell(self, reader: AnswerReader) -> None:
+        if self.listener is not None:
+            self.listener.heard(reader)
+            return
         if self._waiter is not None and reader.stage is not Stage.HEAD and not self._waiter.done():
             self._waiter.set_result(None)
         if self._continued is not None and reader.continues and not self._continued.done():
@@ -240,3 +281,4 @@ class InstanceConnection(asyncio.Protocol):
             number = self._transport.get_extra_info("socket").fileno()
             while reader.stage is not Stage.DONE and (data := os.read(number, _PIECE)):
                 reader.feed(data)
+        self._tell(reader)

@@ -1,0 +1,288 @@
+"""The fast lane: small requests to instances that were seen a moment ago, carried out by callbacks alone.
+
+A task, ASGI's messages and a chain of middlewares cost several times what such a request takes otherwise. Nothing is
+decided here: who may ask, what is passed on and what of it the client gets, the same functions decide as everywhere,
+and whatever is not plain goes the long way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, MutableMapping
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from hub.errors import ModhubError
+from hub.http.proxy.answer_head import AnswerHead, rewrite
+from hub.http.proxy.answer_reader import AnswerReader, Stage
+from hub.http.proxy.connection import InstanceConnection
+from hub.http.proxy.errors import InstanceUnreachable
+from hub.http.proxy.pool import Pool
+from hub.http.proxy.request_head import RequestHead
+from hub.http.proxy.resolve import Live, Resolver
+from hub.http.proxy.target import Target
+
+# A first line that every parser reads in one way. Its groups: method, module, and the target as the instance gets it.
+FIRST_LINE = re.compile(
+    rb"(GET|HEAD) /hub/proxy/([A-Za-z0-9][A-Za-z0-9-]{0,62})(/[!-\"$->@-~]*(?:\?[!-\"$-~]+)?)\?? HTTP/1\.1\r\n"
+)
+
+Scope = MutableMapping[str, Any]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+class Client(Protocol):
+    """The client's connection, while a request of it is carried out.
+
+    Attributes:
+        ending: whether it ends with this request.
+    """
+
+    ending: bool
+
+    def common_fields(self) -> bytes:
+        """Return the lines that stand in every answer."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the answer."""
+        ...
+
+    def carried_out(self) -> None:
+        """Go on with the next request."""
+        ...
+
+    def cut_off(self) -> None:
+        """End the connection: nothing else tells that the answer is not complete."""
+        ...
+
+    def go_round(self, request: bytes) -> None:
+        """Take the request the long way: nothing of an answer was sent."""
+        ...
+
+
+class Route:
+    """What was decided for requests that differ in their target only.
+
+    Args:
+        module_id: the module.
+        request: the head of one of them.
+    """
+
+    __slots__ = ("_live", "_request", "_rest", "method", "module_id", "no_body", "prefix")
+
+    def __init__(self, module_id: str, request: RequestHead) -> None:
+        self.module_id = module_id
+        self.prefix = request.prefix
+        self.method = request.method.encode() + b" "
+        self.no_body = request.method == "HEAD"
+        self._request = request
+        self._live: Live | None = None
+        self._rest = b""
+
+    def encode(self, live: Live, target: bytes) -> bytes:
+        """Return the head for a process and a target."""
+        if live is not self._live:
+            _, version, rest = self._request.encode(live.authority).partition(b" HTTP/1.1\r\n")
+            self._live, self._rest = live, version + rest
+        return self.method + target + self._rest
+
+
+class Lane:
+    """Carries out requests on idle connections.
+
+    Args:
+        resolver: tells which process was seen a moment ago.
+        pool: has connections to it.
+        sandbox: whether the instances' pages are to run in an origin of their own.
+        tell: makes the answer that tells an error.
+
+    Attributes:
+        carried: requests that were carried out here, or tried.
+    """
+
+    __slots__ = ("_pool", "_resolver", "_sandbox", "_tell", "carried")
+
+    def __init__(self, resolver: Resolver, pool: Pool, *, sandbox: bool, tell: Callable[[ModhubError], Answer]) -> None:
+        self._resolver = resolver
+        self._pool = pool
+        self._sandbox = sandbox
+        self._tell = tell
+        self.carried = 0
+
+    def open(self, module_id: str) -> bool:
+        """Tell whether a request to a module may go this way now, as far as the module goes."""
+        return self._resolver.recent(module_id) is not None
+
+    def carry(self, client: Client, route: Route, target: bytes, received: bytes) -> Carried | None:
+        """Begin with a request.
+
+        Args:
+            client: who gets the answer.
+            route: what was decided about it.
+            target: path and query for the instance.
+            received: the request as it came.
+
+        Returns:
+            The request; `None` = it has to go the long way.
+        """
+        live = self._resolver.recent(route.module_id)
+        if live is None:
+            return None
+        connection = self._pool.reuse(live)
+        if connection is None:
+            return None
+        self.carried += 1
+        carried = Carried(self, client, route=route, live=live, connection=connection, received=received)
+        connection.begin(route.encode(live, target), no_body=route.no_body, listener=carried)
+        return carried
+
+    def head(self, carried: Carried, reader: AnswerReader) -> tuple[bytes, bool]:
+        """Return the head of an answer for the client, and whether its body goes in chunks."""
+        route, status = carried.route, reader.status
+        fields = rewrite(
+            AnswerHead(status, reader.fields),
+            prefix=route.prefix,
+            authority=carried.connection.authority,
+            sandbox=self._sandbox,
+        )
+        chunked = not (route.no_body or status in {204, 304} or any(name == b"content-length" for name, _ in fields))
+        return write_head(carried.client, status, fields, chunked=chunked), chunked
+
+    def release(self, carried: Carried) -> None:
+        """Take back the connection to the instance."""
+        self._pool.give_back(carried.live, carried.connection)
+
+    def failed(self, carried: Carried, error: Exception) -> None:
+        """Answer a request that nothing was answered yet."""
+        client = carried.client
+        if isinstance(error, InstanceUnreachable):
+            # It may have closed an idle connection just now: that says nothing of the instance.
+            self._resolver.forget(carried.route.module_id)
+            client.go_round(carried.received)
+        elif isinstance(error, ModhubError):
+            status, fields, body = self._tell(error)
+            head = write_head(client, status, fields)
+            client.write(head if carried.route.no_body else head + body)
+            client.carried_out()
+        else:
+            client.cut_off()
+
+
+class Carried:
+    """A request on its way to an instance, and its answer on the way back.
+
+    Args:
+        lane: whose it is.
+        client: who gets the answer.
+        route: what was decided about it.
+        live: the process that it goes to.
+        connection: the connection to that.
+        received: the request as it came.
+    """
+
+    __slots__ = ("_chunked", "_lane", "_started", "client", "connection", "live", "received", "route")
+
+    def __init__(
+        self,
+        lane: Lane,
+        client: Client,
+        *,
+        route: Route,
+        live: Live,
+        connection: InstanceConnection,
+        received: bytes,
+    ) -> None:
+        self._lane = lane
+        self._started = self._chunked = False
+        self.client = client
+        self.route = route
+        self.live = live
+        self.connection = connection
+        self.received = received
+
+    # The client's side
+
+    def pause(self) -> None:
+        """The client does not keep up: make the instance wait."""
+        self.connection.pause()
+
+    def resume(self) -> None:
+        """The client takes more."""
+        self.connection.resume()
+
+    def abandon(self) -> None:
+        """The client is gone: so is the request."""
+        self.connection.listener = None
+        self.connection.close()
+        self._lane.release(self)
+
+    # The instance's side
+
+    def heard(self, reader: AnswerReader) -> None:
+        """Pass on what came of the answer."""
+        stage = reader.stage
+        if stage is Stage.HEAD:
+            return
+        data = reader.take()
+        done = stage is Stage.DONE
+        if self._started:
+            head = b""
+        else:
+            head, self._chunked = self._lane.head(self, reader)
+            self._started = True
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if done:
+                data += b"0\r\n\r\n"
+        client = self.client
+        if done:
+            # First, since writing may tell us to wait, and there is nothing more to wait for.
+            self.connection.listener = None
+            self._lane.release(self)
+        if head and len(data) > _JOINED:
+            client.write(head)
+            client.write(data)
+        elif head or data:
+            client.write(head + data)
+        if done:
+            client.carried_out()
+
+    def lost(self, error: Exception) -> None:
+        """Tell the client that there is no answer, or that it broke off."""
+        self.connection.listener = None
+        self._lane.release(self)
+        if self._started:
+            self.client.cut_off()
+        else:
+            self._lane.failed(self, error)
+
+
+_JOINED = 65536  # bytes up to which copying a body costs less than a second write
+
+
+def write_head(client: Client, status: int, fields: list[tuple[bytes, bytes]], *, chunked: bool = False) -> bytes:
+    """Return the head of an answer as the server before us would write it."""
+    lines = [STATUS_LINE[status], client.common_fields()]
+    for name, value in fields:
+        lines += (name, b": ", value, b"\r\n")
+    if client.ending:
+        lines.append(b"connection: close\r\n")
+    lines.append(b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n")
+    return b"".join(lines)
+
+
+def route_of(scope: Scope, read: Callable[[Scope], tuple[Target, RequestHead]]) -> Route | None:
+    """Return the route of a request that may be asked; `None` = it has to go the long way.
+
+    Args:
+        scope: the ASGI scope, as the application before the proxy hands it on.
+        read: reads where it is bound for, and the head for the instance.
+    """
+    try:
+        target, request = read(scope)
+    except ModhubError:
+        return None
+    plain = request.length is None and not (request.chunked or request.expects or request.last)
+    return Route(target.module_id, request) if plain and target.path else None
