@@ -18,6 +18,7 @@ _MAX_PIPELINED = 32
 _TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
 _TURNED_AWAY_TIMEOUT_S = 1.0
 _LINGER_S = 1.0
+_BUFFER = 256 * 1024
 _CLOSE_TIMEOUT_S = 5.0
 
 
@@ -30,11 +31,14 @@ class Crowd(ServerState):
 
     Attributes:
         ending: whether those that still come are turned away.
+        buffer: into which they read: one for all, since what is read is taken at once. Asked for bytes, a transport
+            would get as many from the system and give them back at each read, which costs more than the read itself.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.ending = False
+        self.buffer = memoryview(bytearray(_BUFFER))
         self._encoded: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     def common_fields(self) -> bytes:
@@ -45,7 +49,7 @@ class Crowd(ServerState):
         return self._encoded[1]
 
 
-class GuardedConnection(HttpToolsProtocol):
+class GuardedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
     """A connection, from when it is accepted until it is closed or becomes a WebSocket.
 
     What uvicorn leaves open, and this closes:
@@ -106,6 +110,14 @@ class GuardedConnection(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's signature
+        """Return where to read to."""
+        return self._crowd.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        self.data_received(bytes(self._crowd.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 
 import httptools
 
@@ -12,6 +13,7 @@ from hub.http.proxy.request_head import NAME, TOKEN, VALUE
 _MAX_HEAD = 65536
 _MAX_FIELDS = 256
 _MAX_INTERIM = 32
+_MAX_NAME = 256
 
 
 class Stage(enum.IntEnum):
@@ -20,6 +22,25 @@ class Stage(enum.IntEnum):
     HEAD = 0
     BODY = 1
     DONE = 2
+
+
+class _Kind(enum.Enum):
+    """What a field's name makes of it."""
+
+    PLAIN = enum.auto()
+    CODING = enum.auto()
+    LENGTH = enum.auto()
+    CONNECTION = enum.auto()
+    DROPPED = enum.auto()  # if it is a name at all
+
+
+_KINDS = {b"transfer-encoding": _Kind.CODING, b"content-length": _Kind.LENGTH, b"connection": _Kind.CONNECTION}
+
+
+@lru_cache(maxsize=1024)  # instances use the same few names
+def _named(name: bytes) -> tuple[bytes, _Kind]:
+    name = name.lower()
+    return name, _KINDS.get(name, _Kind.PLAIN) if NAME.fullmatch(name) else _Kind.DROPPED
 
 
 class AnswerReader:
@@ -41,10 +62,12 @@ class AnswerReader:
 
     __slots__ = (
         "_codings",
+        "_field_bytes",
         "_head_bytes",
         "_interim",
         "_lengths",
         "_no_body",
+        "_options",
         "_parser",
         "_to_end",
         "continues",
@@ -67,7 +90,8 @@ class AnswerReader:
         self._no_body = no_body
         self._to_end = False  # nothing but the connection's end delimits the body
         self._head_bytes = self._interim = 0
-        self._lengths = self._codings = 0
+        self._lengths = self._codings = self._field_bytes = 0
+        self._options: list[bytes] = []  # of `Connection`
         # One for each answer: nothing of one can be left over in the next. It costs a third of a microsecond.
         self._parser = httptools.HttpResponseParser(self)
 
@@ -114,17 +138,24 @@ class AnswerReader:
             return
         if len(self.fields) >= _MAX_FIELDS:
             raise _malformed(f"its head has more than {_MAX_FIELDS} fields")
-        name = name.lower()
-        if name == b"transfer-encoding":
-            self._codings += 1 if value.strip().lower() == b"chunked" else 2
-        elif name == b"content-length":
-            self._lengths += 1
+        name, kind = _named(name) if len(name) <= _MAX_NAME else (name, _Kind.DROPPED)
+        self._field_bytes += len(name) + len(value)
         if not VALUE.fullmatch(value):
             raise _malformed("a field has control characters")
-        if NAME.fullmatch(name):
+        if kind is _Kind.PLAIN:
             self.fields.append((name, value))
-        elif not TOKEN.fullmatch(name):
-            raise _malformed("a field's name is none")
+            return
+        if kind is _Kind.DROPPED:
+            if not TOKEN.fullmatch(name):
+                raise _malformed("a field's name is none")
+            return
+        self.fields.append((name, value))
+        if kind is _Kind.CODING:
+            self._codings += 1 if value.strip().lower() == b"chunked" else 2
+        elif kind is _Kind.LENGTH:
+            self._lengths += 1
+        else:
+            self._options += (part.strip().lower() for part in value.split(b","))
 
     def on_headers_complete(self) -> None:
         """Decide how the body is framed."""
@@ -139,12 +170,10 @@ class AnswerReader:
             raise _malformed("its status or version is none of HTTP/1.1")
         if self._codings > 1 or self._lengths > 1 or (self._codings and (self._lengths or version == "1.0")):
             raise _malformed("its framing is ambiguous")
-        if sum(len(name) + len(value) for name, value in self.fields) > _MAX_HEAD:
+        if self._field_bytes > _MAX_HEAD:
             raise _malformed(f"its head is longer than {_MAX_HEAD} bytes")
         self.status = status
-        options = [
-            part.strip().lower() for key, value in self.fields if key == b"connection" for part in value.split(b",")
-        ]
+        options = self._options
         self._to_end = not (self._no_body or status in {204, 304} or self._codings or self._lengths)
         self.keeps = not self._to_end and (b"close" not in options if version == "1.1" else b"keep-alive" in options)
         self.stage = Stage.DONE if self._no_body else Stage.BODY
@@ -170,7 +199,8 @@ class AnswerReader:
         if self._interim > _MAX_INTERIM:
             raise _malformed(f"it has more than {_MAX_INTERIM} interim answers")
         self.fields = []
-        self._lengths = self._codings = self._head_bytes = 0
+        self._lengths = self._codings = self._head_bytes = self._field_bytes = 0
+        self._options = []
         if status == 100:
             self.continues = True
 

@@ -28,7 +28,7 @@ class Listener(Protocol):
         ...
 
 
-class InstanceConnection(asyncio.Protocol):
+class InstanceConnection(asyncio.BufferedProtocol):
     """A connection to an instance.
 
     What does not belong to the answer of the running request taints it: it is closed, never used again.
@@ -36,6 +36,7 @@ class InstanceConnection(asyncio.Protocol):
     Args:
         authority: the instance's `host:port`.
         loop: the running loop.
+        buffer: into which it reads; the pool's connections share one.
 
     Attributes:
         authority: as given.
@@ -45,6 +46,7 @@ class InstanceConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_buffer",
         "_continued",
         "_drained",
         "_error",
@@ -60,11 +62,12 @@ class InstanceConnection(asyncio.Protocol):
         "sent_all",
     )
 
-    def __init__(self, authority: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, authority: bytes, loop: asyncio.AbstractEventLoop, buffer: memoryview) -> None:
         self.authority = authority
         self.sent_all = False
         self.idle_since = self._heard_at = loop.time()
         self._loop = loop
+        self._buffer = buffer
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._reader: AnswerReader | None = None  # none while no request runs
         self._reading = True
@@ -213,8 +216,13 @@ class InstanceConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's signature
+        """Return where to read to."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read what came, and wake whoever waits for it."""
+        data = bytes(self._buffer[:nbytes])
         self._heard_at = self._loop.time()
         reader = self._reader
         if reader is None or reader.stage is Stage.DONE:
