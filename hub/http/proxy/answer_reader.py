@@ -24,23 +24,18 @@ class Stage(enum.IntEnum):
     DONE = 2
 
 
-class _Kind(enum.Enum):
-    """What a field's name makes of it."""
+# Bound here, since a look into an enumeration costs as much as the rest of most lines here.
+_HEAD, _BODY, _DONE = Stage
 
-    PLAIN = enum.auto()
-    CODING = enum.auto()
-    LENGTH = enum.auto()
-    CONNECTION = enum.auto()
-    DROPPED = enum.auto()  # if it is a name at all
-
-
-_KINDS = {b"transfer-encoding": _Kind.CODING, b"content-length": _Kind.LENGTH, b"connection": _Kind.CONNECTION}
+# What a field's name makes of it.
+_PLAIN, _CODING, _LENGTH, _CONNECTION, _DROPPED = range(5)
+_KINDS = {b"transfer-encoding": _CODING, b"content-length": _LENGTH, b"connection": _CONNECTION}
 
 
 @lru_cache(maxsize=1024)  # instances use the same few names
-def _named(name: bytes) -> tuple[bytes, _Kind]:
+def _named(name: bytes) -> tuple[bytes, int]:
     name = name.lower()
-    return name, _KINDS.get(name, _Kind.PLAIN) if NAME.fullmatch(name) else _Kind.DROPPED
+    return name, _KINDS.get(name, _PLAIN) if NAME.fullmatch(name) else _DROPPED
 
 
 class AnswerReader:
@@ -81,7 +76,7 @@ class AnswerReader:
     )
 
     def __init__(self, *, no_body: bool) -> None:
-        self.stage = Stage.HEAD
+        self.stage = _HEAD
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
@@ -101,23 +96,23 @@ class AnswerReader:
         Raises:
             BadInstanceAnswer: it is no valid answer.
         """
-        if self.stage is Stage.HEAD:
+        if self.stage is _HEAD:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if self.stage is Stage.DONE:
+            if self.stage is _DONE:
                 self.tainted = True
                 return
             cause = error.__context__
             raise cause if isinstance(cause, BadInstanceAnswer) else _malformed(str(error)) from error
-        if self.stage is Stage.HEAD and self._head_bytes > _MAX_HEAD:
+        if self.stage is _HEAD and self._head_bytes > _MAX_HEAD:
             raise _malformed(f"its head is longer than {_MAX_HEAD} bytes")
 
     def finish(self) -> None:
         """Note the connection's end, which ends a body that nothing else delimits."""
-        if self.stage is Stage.BODY and self._to_end:
-            self.stage = Stage.DONE
+        if self.stage is _BODY and self._to_end:
+            self.stage = _DONE
 
     def take(self) -> bytes:
         """Return what has come of the body since the last call."""
@@ -129,37 +124,37 @@ class AnswerReader:
 
     def on_message_begin(self) -> None:
         """Refuse a second answer."""
-        if self.stage is Stage.DONE:
+        if self.stage is _DONE:
             self.tainted = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head; those of trailers are dropped."""
-        if self.stage is not Stage.HEAD:
+        if self.stage is not _HEAD:
             return
         if len(self.fields) >= _MAX_FIELDS:
             raise _malformed(f"its head has more than {_MAX_FIELDS} fields")
-        name, kind = _named(name) if len(name) <= _MAX_NAME else (name, _Kind.DROPPED)
+        name, kind = _named(name) if len(name) <= _MAX_NAME else (name, _DROPPED)
         self._field_bytes += len(name) + len(value)
         if not VALUE.fullmatch(value):
             raise _malformed("a field has control characters")
-        if kind is _Kind.PLAIN:
+        if kind == _PLAIN:
             self.fields.append((name, value))
             return
-        if kind is _Kind.DROPPED:
+        if kind == _DROPPED:
             if not TOKEN.fullmatch(name):
                 raise _malformed("a field's name is none")
             return
         self.fields.append((name, value))
-        if kind is _Kind.CODING:
+        if kind == _CODING:
             self._codings += 1 if value.strip().lower() == b"chunked" else 2
-        elif kind is _Kind.LENGTH:
+        elif kind == _LENGTH:
             self._lengths += 1
         else:
             self._options += (part.strip().lower() for part in value.split(b","))
 
     def on_headers_complete(self) -> None:
         """Decide how the body is framed."""
-        if self.stage is not Stage.HEAD:
+        if self.stage is not _HEAD:
             return
         status: int = self._parser.get_status_code()
         version: str = self._parser.get_http_version()
@@ -176,12 +171,12 @@ class AnswerReader:
         options = self._options
         self._to_end = not (self._no_body or status in {204, 304} or self._codings or self._lengths)
         self.keeps = not self._to_end and (b"close" not in options if version == "1.1" else b"keep-alive" in options)
-        self.stage = Stage.DONE if self._no_body else Stage.BODY
+        self.stage = _DONE if self._no_body else _BODY
         self.continues = True
 
     def on_body(self, data: bytes) -> None:
         """Queue a part of the body."""
-        if self.stage is Stage.BODY:
+        if self.stage is _BODY:
             self.pieces.append(data)
             self.queued += len(data)
         else:
@@ -189,8 +184,8 @@ class AnswerReader:
 
     def on_message_complete(self) -> None:
         """Note that the answer is complete; one that only says that there is more to come is not."""
-        if self.stage is Stage.BODY:
-            self.stage = Stage.DONE
+        if self.stage is _BODY:
+            self.stage = _DONE
 
     def _take_interim(self, status: int) -> None:
         if status == 101:

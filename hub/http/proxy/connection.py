@@ -14,6 +14,8 @@ from hub.http.proxy.errors import BadInstanceAnswer, InstanceTimeout, InstanceUn
 # Bytes of an answer that wait for the client before the instance is made to wait.
 _HIGH_WATER = 256 * 1024
 _PIECE = 65536
+# Bound here: a look into an enumeration is slow.
+_HEAD, _BODY, _DONE = Stage
 
 
 class Listener(Protocol):
@@ -130,7 +132,7 @@ class InstanceConnection(asyncio.BufferedProtocol):
             Exception: what `fail` was given.
         """
         assert self._reader is not None, "a request has begun"
-        while self._reader.stage is Stage.HEAD:
+        while self._reader.stage is _HEAD:
             await self._more()
         return AnswerHead(self._reader.status, self._reader.fields)
 
@@ -142,13 +144,13 @@ class InstanceConnection(asyncio.BufferedProtocol):
         """
         reader = self._reader
         assert reader is not None, "a request has begun"
-        while not reader.pieces and reader.stage is not Stage.DONE:
+        while not reader.pieces and reader.stage is not _DONE:
             await self._more()
         data = reader.take()
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
-        return data, reader.stage is Stage.DONE
+        return data, reader.stage is _DONE
 
     @property
     def reusable(self) -> bool:
@@ -156,7 +158,7 @@ class InstanceConnection(asyncio.BufferedProtocol):
         reader = self._reader
         return (
             reader is not None
-            and reader.stage is Stage.DONE
+            and reader.stage is _DONE
             and reader.keeps
             and not reader.tainted
             and self.sent_all
@@ -225,7 +227,7 @@ class InstanceConnection(asyncio.BufferedProtocol):
         data = bytes(self._buffer[:nbytes])
         self._heard_at = self._loop.time()
         reader = self._reader
-        if reader is None or reader.stage is Stage.DONE:
+        if reader is None or reader.stage is _DONE:
             # Nobody asked: left over from an earlier answer, or made up. It must not become the next one's beginning.
             self._transport.abort()
             return
@@ -275,7 +277,7 @@ class InstanceConnection(asyncio.BufferedProtocol):
         if self.listener is not None:
             self.listener.heard(reader)
             return
-        if self._waiter is not None and reader.stage is not Stage.HEAD and not self._waiter.done():
+        if self._waiter is not None and reader.stage is not _HEAD and not self._waiter.done():
             self._waiter.set_result(None)
         if self._continued is not None and reader.continues and not self._continued.done():
             self._continued.set_result(None)
@@ -287,6 +289,6 @@ class InstanceConnection(asyncio.BufferedProtocol):
             return
         with suppress(OSError, BadInstanceAnswer):
             number = self._transport.get_extra_info("socket").fileno()
-            while reader.stage is not Stage.DONE and (data := os.read(number, _PIECE)):
+            while reader.stage is not _DONE and (data := os.read(number, _PIECE)):
                 reader.feed(data)
         self._tell(reader)

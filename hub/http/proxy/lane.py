@@ -28,6 +28,9 @@ FIRST_LINE = re.compile(
     rb"(GET|HEAD) /hub/proxy/([A-Za-z0-9][A-Za-z0-9-]{0,62})(/[!-\"$->@-~]*(?:\?[!-\"$-~]+)?)\?? HTTP/1\.1\r\n"
 )
 
+# Bound here: a look into an enumeration is slow.
+_HEAD, _BODY, _DONE = Stage
+
 Scope = MutableMapping[str, Any]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
@@ -223,10 +226,10 @@ class Carried:
     def heard(self, reader: AnswerReader) -> None:
         """Pass on what came of the answer."""
         stage = reader.stage
-        if stage is Stage.HEAD:
+        if stage is _HEAD:
             return
         data = reader.take()
-        done = stage is Stage.DONE
+        done = stage is _DONE
         if self._started:
             head = b""
         else:
