@@ -42,6 +42,7 @@ class _Head:
         self.headers: list[tuple[bytes, bytes]] = []
         self.complete = 0
         self.plain = True
+        self.parser = httptools.HttpRequestParser(self)
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -51,6 +52,10 @@ class _Head:
         if name in _NOT_PLAIN or (name == b"host" and _is_subdomain_of_localhost(value)):
             self.plain = False
         self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        # Asked here: when the message is complete, the parser has forgotten it.
+        self.plain &= self.parser.should_keep_alive() and not self.parser.should_upgrade()
 
     def on_message_complete(self) -> None:
         self.complete += 1
@@ -190,13 +195,11 @@ class LaneConnection(GuardedConnection):
         if data.find(b"\r\n\r\n") != len(data) - 4:
             return None
         head = _Head()
-        parser = httptools.HttpRequestParser(head)
         try:
-            parser.feed_data(data)
+            head.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        whole = head.complete == 1 and parser.should_keep_alive() and not parser.should_upgrade()
-        if not (whole and head.plain) or len(head.headers) > MAX_HEADERS or head.url != line.split(b" ")[1]:
+        if head.complete != 1 or not head.plain or len(head.headers) > MAX_HEADERS or head.url != line.split(b" ")[1]:
             return None
         raw_path, _, query = head.url.partition(b"?")
         return {
