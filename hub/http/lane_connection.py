@@ -163,7 +163,7 @@ class LaneConnection(GuardedConnection):
             or self._in_body
             or self._deaf
             or self._crowded
-            or self._busy
+            or super()._busy
             or self.flow.write_paused
             or self.transport.is_closing()
         ):

@@ -21,6 +21,10 @@ _HEAD, _BODY, _DONE = Stage
 class Listener(Protocol):
     """Who is told of an answer as it comes."""
 
+    def recall(self, data: bytes) -> bool:
+        """Take an answer that is known already, if its first bytes are all of it; else it is read."""
+        ...
+
     def heard(self, reader: AnswerReader) -> None:
         """Take what has come of it."""
         ...
@@ -54,6 +58,7 @@ class InstanceConnection(asyncio.BufferedProtocol):
         "_error",
         "_heard_at",
         "_loop",
+        "_no_body",
         "_reader",
         "_reading",
         "_transport",
@@ -73,6 +78,7 @@ class InstanceConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._reader: AnswerReader | None = None  # none while no request runs
         self._reading = True
+        self._no_body = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -89,7 +95,9 @@ class InstanceConnection(asyncio.BufferedProtocol):
             no_body: whether its answer has no body whatever its fields say: that of HEAD.
             listener: who is told of the answer, for a request without a body.
         """
-        self._reader = AnswerReader(no_body=no_body)
+        # For a listener not before something comes that it does not know.
+        self._reader = AnswerReader(no_body=no_body) if listener is None else None
+        self._no_body = no_body
         self.listener = listener
         self.sent_all = listener is not None
         self.write(head)
@@ -227,6 +235,10 @@ class InstanceConnection(asyncio.BufferedProtocol):
         data = bytes(self._buffer[:nbytes])
         self._heard_at = self._loop.time()
         reader = self._reader
+        if reader is None and self.listener is not None:
+            if self.listener.recall(data):
+                return
+            reader = self._reader = AnswerReader(no_body=self._no_body)
         if reader is None or reader.stage is _DONE:
             # Nobody asked: left over from an earlier answer, or made up. It must not become the next one's beginning.
             self._transport.abort()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -92,6 +92,20 @@ class Route:
         return self.method + target + self._rest
 
 
+class Known(NamedTuple):
+    """The head of an answer that was read before.
+
+    Attributes:
+        status: its first line for the client.
+        lines: its fields for the client.
+        length: bytes of the body.
+    """
+
+    status: bytes
+    lines: bytes
+    length: int
+
+
 class Lane:
     """Carries out requests on idle connections.
 
@@ -105,13 +119,14 @@ class Lane:
         carried: requests that were carried out here, or tried.
     """
 
-    __slots__ = ("_pool", "_resolver", "_sandbox", "_tell", "carried")
+    __slots__ = ("_known", "_pool", "_resolver", "_sandbox", "_tell", "carried")
 
     def __init__(self, resolver: Resolver, pool: Pool, *, sandbox: bool, tell: Callable[[ModhubError], Answer]) -> None:
         self._resolver = resolver
         self._pool = pool
         self._sandbox = sandbox
         self._tell = tell
+        self._known: dict[tuple[bytes, bytes, bytes], Known] = {}
         self.carried = 0
 
     def open(self, module_id: str) -> bool:
@@ -153,6 +168,40 @@ class Lane:
         chunked = not (route.no_body or status in {204, 304} or any(name == b"content-length" for name, _ in fields))
         return write_head(carried.client, status, fields, chunked=chunked), chunked
 
+    def recall(self, carried: Carried, data: bytes) -> bytes | None:
+        """Return an answer for the client, if these bytes are all of it and its head was read before.
+
+        Clients that look time and again whether something has changed get the same answer. The very same head of the
+        same instance means the same again, so it is neither parsed nor rewritten another time.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        known = self._known.get((carried.route.prefix, carried.connection.authority, data[:end]))
+        if known is None or len(data) - end != known.length or carried.route.no_body or carried.client.ending:
+            return None
+        self._pool.settled(carried.live, carried.connection)
+        return b"".join((known.status, carried.client.common_fields(), known.lines, data[end:]))
+
+    def learn(self, carried: Carried, data: bytes, reader: AnswerReader, head: bytes, body: bytes) -> None:
+        """Remember the head of an answer that came in one piece, its length told, and left the connection in order."""
+        end = data.find(b"\r\n\r\n") + 4
+        if (
+            not reader.keeps
+            or reader.tainted
+            or end > _MAX_KNOWN_HEAD
+            or data[end:] != body  # it had an interim answer before it, or chunks
+            or not any(name == b"content-length" for name, _ in reader.fields)
+            or reader.status in {204, 304}
+            or carried.route.no_body
+            or carried.client.ending
+        ):
+            return
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        status = STATUS_LINE[reader.status]
+        lines = head[len(status) + len(carried.client.common_fields()) :]
+        key = carried.route.prefix, carried.connection.authority, data[:end]
+        self._known[key] = Known(status, lines, len(body))
+
     def release(self, carried: Carried) -> None:
         """Take back the connection to the instance."""
         self._pool.give_back(carried.live, carried.connection)
@@ -185,7 +234,7 @@ class Carried:
         received: the request as it came.
     """
 
-    __slots__ = ("_chunked", "_lane", "_started", "client", "connection", "live", "received", "route")
+    __slots__ = ("_chunked", "_first", "_lane", "_started", "client", "connection", "live", "received", "route")
 
     def __init__(
         self,
@@ -199,6 +248,7 @@ class Carried:
     ) -> None:
         self._lane = lane
         self._started = self._chunked = False
+        self._first = b""  # what came first of the answer
         self.client = client
         self.route = route
         self.live = live
@@ -223,6 +273,17 @@ class Carried:
 
     # The instance's side
 
+    def recall(self, data: bytes) -> bool:
+        """Pass on an answer whose head is known, if this is all of it."""
+        answer = self._lane.recall(self, data)
+        if answer is None:
+            self._first = data
+            return False
+        self.connection.listener = None
+        self.client.write(answer)
+        self.client.carried_out()
+        return True
+
     def heard(self, reader: AnswerReader) -> None:
         """Pass on what came of the answer."""
         stage = reader.stage
@@ -235,6 +296,8 @@ class Carried:
         else:
             head, self._chunked = self._lane.head(self, reader)
             self._started = True
+            if done:
+                self._lane.learn(self, self._first, reader, head, data)
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             if done:
@@ -262,6 +325,8 @@ class Carried:
             self._lane.failed(self, error)
 
 
+_MAX_KNOWN = 512
+_MAX_KNOWN_HEAD = 2048
 _JOINED = 65536  # bytes up to which copying a body costs less than a second write
 
 

@@ -92,9 +92,19 @@ class Pool:
     def give_back(self, live: Live, connection: InstanceConnection) -> None:
         """Take back a connection after a request; closes it unless another one may follow."""
         self._busy.discard(connection)
-        if not connection.reusable:
+        if connection.reusable:
+            self._keep(live, connection)
+        else:
             connection.close()
+
+    def settled(self, live: Live, connection: InstanceConnection) -> None:
+        """Take back a connection whose answer is known to be complete, and such that another one may follow."""
+        self._busy.discard(connection)
+        if connection.closed:
             return
+        self._keep(live, connection)
+
+    def _keep(self, live: Live, connection: InstanceConnection) -> None:
         waiting = self._idle.setdefault(live, deque())
         if len(waiting) >= _MAX_IDLE_EACH or self._resting >= _MAX_IDLE:
             connection.close()
