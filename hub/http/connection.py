@@ -8,9 +8,9 @@ from typing import Any
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from hub.http.config import HttpConfig
+from hub.http.crowd import Crowd
 from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_long, too_many_pipelined
 
 MAX_HEADERS = 100
@@ -18,7 +18,6 @@ _MAX_PIPELINED = 32
 _TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
 _TURNED_AWAY_TIMEOUT_S = 1.0
 _LINGER_S = 1.0
-_BUFFER = 256 * 1024
 _CLOSE_TIMEOUT_S = 5.0
 
 
@@ -26,30 +25,7 @@ class _Refused(Exception):
     pass
 
 
-class Crowd(ServerState):
-    """What the connections of a server have in common.
-
-    Attributes:
-        ending: whether those that still come are turned away.
-        buffer: into which they read: one for all, since what is read is taken at once. Asked for bytes, a transport
-            would get as many from the system and give them back at each read, which costs more than the read itself.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ending = False
-        self.buffer = memoryview(bytearray(_BUFFER))
-        self._encoded: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
-
-    def common_fields(self) -> bytes:
-        """Return the lines that stand in every answer."""
-        if self.default_headers is not self._encoded[0]:
-            lines = b"".join(b"%b: %b\r\n" % header for header in self.default_headers)
-            self._encoded = self.default_headers, lines
-        return self._encoded[1]
-
-
-class GuardedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
+class GuardedConnection(HttpToolsProtocol):
     """A connection, from when it is accepted until it is closed or becomes a WebSocket.
 
     What uvicorn leaves open, and this closes:
@@ -110,14 +86,6 @@ class GuardedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         super().connection_lost(exc)
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's signature
-        """Return where to read to."""
-        return self._crowd.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
-        self.data_received(bytes(self._crowd.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""

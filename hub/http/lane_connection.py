@@ -10,8 +10,10 @@ import httptools
 from uvicorn.config import Config
 
 from hub.http.config import HttpConfig
-from hub.http.connection import MAX_HEADERS, Crowd, GuardedConnection
-from hub.http.proxy.lane import FIRST_LINE, Carried, Lane, Route
+from hub.http.connection import MAX_HEADERS, GuardedConnection
+from hub.http.crowd import Crowd
+from hub.http.proxy.lane import Carried, Lane
+from hub.http.proxy.route import FIRST_LINE, Route
 
 # Of one connection. A client sends much the same fields with each request; what differs each time is decided each time.
 _MAX_ROUTES = 8
@@ -61,7 +63,7 @@ class _Head:
         self.complete += 1
 
 
-class LaneConnection(GuardedConnection):
+class LaneConnection(GuardedConnection, asyncio.BufferedProtocol):
     """A connection, of whose requests those take the fast lane that come alone, are plain, and for whom it is open.
 
     Its requests are parsed by a parser of their own; where one goes the long way after all, the connection takes it as
@@ -99,6 +101,14 @@ class LaneConnection(GuardedConnection):
         self.ending = False
 
     # The client's side
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's signature
+        """Return where to read to."""
+        return self._crowd.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        self.data_received(bytes(self._crowd.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent."""

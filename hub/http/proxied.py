@@ -11,7 +11,8 @@ from hub.http.problem import Refused, response_of
 from hub.http.proxy import ProxyApp
 from hub.http.proxy import app as proxy_app
 from hub.http.proxy.errors import ProxyError
-from hub.http.proxy.lane import Lane, Route, route_of
+from hub.http.proxy.lane import Lane
+from hub.http.proxy.route import Route, route_of
 from hub.http.refusing import refuse
 from hub.http.security_headers import API
 from hub.http.service import Service

@@ -16,7 +16,7 @@ from hub.errors import InvalidConfig, ModhubError
 from hub.events import EventBus
 from hub.http.config import HttpConfig
 from hub.http.config_sources import UNIX_PREFIX, check_exposure
-from hub.http.connection import Crowd
+from hub.http.crowd import Crowd
 from hub.http.lane_connection import LaneConnection
 from hub.http.listening import bind, url_of
 from hub.http.tls import Certificate

@@ -5,33 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import cast
 
 from hub.http.proxy.answer_head import AnswerHead
 from hub.http.proxy.answer_reader import AnswerReader, Stage
 from hub.http.proxy.errors import BadInstanceAnswer, InstanceTimeout, InstanceUnreachable
+from hub.http.proxy.listener import Listener
 
 # Bytes of an answer that wait for the client before the instance is made to wait.
 _HIGH_WATER = 256 * 1024
 _PIECE = 65536
 # Bound here: a look into an enumeration is slow.
 _HEAD, _BODY, _DONE = Stage
-
-
-class Listener(Protocol):
-    """Who is told of an answer as it comes."""
-
-    def recall(self, data: bytes) -> bool:
-        """Take an answer that is known already, if its first bytes are all of it; else it is read."""
-        ...
-
-    def heard(self, reader: AnswerReader) -> None:
-        """Take what has come of it."""
-        ...
-
-    def lost(self, error: Exception) -> None:
-        """No more of it will come, and it is not complete."""
-        ...
 
 
 class InstanceConnection(asyncio.BufferedProtocol):

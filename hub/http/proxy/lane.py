@@ -7,9 +7,8 @@ and whatever is not plain goes the long way.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, MutableMapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -18,78 +17,15 @@ from hub.http.proxy.answer_head import AnswerHead, rewrite
 from hub.http.proxy.answer_reader import AnswerReader, Stage
 from hub.http.proxy.connection import InstanceConnection
 from hub.http.proxy.errors import InstanceUnreachable
+from hub.http.proxy.lane_client import Client, write_head
 from hub.http.proxy.pool import Pool
-from hub.http.proxy.request_head import RequestHead
 from hub.http.proxy.resolve import Live, Resolver
-from hub.http.proxy.target import Target
-
-# A first line that every parser reads in one way. Its groups: method, module, and the target as the instance gets it.
-FIRST_LINE = re.compile(
-    rb"(GET|HEAD) /hub/proxy/([A-Za-z0-9][A-Za-z0-9-]{0,62})(/[!-\"$->@-~]*(?:\?[!-\"$-~]+)?)\?? HTTP/1\.1\r\n"
-)
+from hub.http.proxy.route import Route
 
 # Bound here: a look into an enumeration is slow.
 _HEAD, _BODY, _DONE = Stage
 
-Scope = MutableMapping[str, Any]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
-
-
-class Client(Protocol):
-    """The client's connection, while a request of it is carried out.
-
-    Attributes:
-        ending: whether it ends with this request.
-    """
-
-    ending: bool
-
-    def common_fields(self) -> bytes:
-        """Return the lines that stand in every answer."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Send a part of the answer."""
-        ...
-
-    def carried_out(self) -> None:
-        """Go on with the next request."""
-        ...
-
-    def cut_off(self) -> None:
-        """End the connection: nothing else tells that the answer is not complete."""
-        ...
-
-    def go_round(self, request: bytes) -> None:
-        """Take the request the long way: nothing of an answer was sent."""
-        ...
-
-
-class Route:
-    """What was decided for requests that differ in their target only.
-
-    Args:
-        module_id: the module.
-        request: the head of one of them.
-    """
-
-    __slots__ = ("_live", "_request", "_rest", "method", "module_id", "no_body", "prefix")
-
-    def __init__(self, module_id: str, request: RequestHead) -> None:
-        self.module_id = module_id
-        self.prefix = request.prefix
-        self.method = request.method.encode() + b" "
-        self.no_body = request.method == "HEAD"
-        self._request = request
-        self._live: Live | None = None
-        self._rest = b""
-
-    def encode(self, live: Live, target: bytes) -> bytes:
-        """Return the head for a process and a target."""
-        if live is not self._live:
-            _, version, rest = self._request.encode(live.authority).partition(b" HTTP/1.1\r\n")
-            self._live, self._rest = live, version + rest
-        return self.method + target + self._rest
 
 
 class Known(NamedTuple):
@@ -328,29 +264,3 @@ class Carried:
 _MAX_KNOWN = 512
 _MAX_KNOWN_HEAD = 2048
 _JOINED = 65536  # bytes up to which copying a body costs less than a second write
-
-
-def write_head(client: Client, status: int, fields: list[tuple[bytes, bytes]], *, chunked: bool = False) -> bytes:
-    """Return the head of an answer as the server before us would write it."""
-    lines = [STATUS_LINE[status], client.common_fields()]
-    for name, value in fields:
-        lines += (name, b": ", value, b"\r\n")
-    if client.ending:
-        lines.append(b"connection: close\r\n")
-    lines.append(b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n")
-    return b"".join(lines)
-
-
-def route_of(scope: Scope, read: Callable[[Scope], tuple[Target, RequestHead]]) -> Route | None:
-    """Return the route of a request that may be asked; `None` = it has to go the long way.
-
-    Args:
-        scope: the ASGI scope, as the application before the proxy hands it on.
-        read: reads where it is bound for, and the head for the instance.
-    """
-    try:
-        target, request = read(scope)
-    except ModhubError:
-        return None
-    plain = request.length is None and not (request.chunked or request.expects or request.last)
-    return Route(target.module_id, request) if plain and target.path else None

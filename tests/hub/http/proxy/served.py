@@ -24,7 +24,8 @@ from hub.http import create_app
 from hub.http.config import HttpConfig
 from hub.http.proxied import ProxyAccess
 from hub.http.proxy import ProxyApp
-from hub.http.proxy.lane import Lane, Route, route_of
+from hub.http.proxy.lane import Lane
+from hub.http.proxy.route import Route, route_of
 from hub.http.server import Server
 from tests.hub.conftest import tiny_kind
 

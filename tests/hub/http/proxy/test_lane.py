@@ -173,6 +173,50 @@ def test_any_request_reaches_the_instance_as_by_asgi(
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_that_comes_again_is_the_same_again(ways: Ways, answer: str) -> None:
+    """Heads are remembered: time and again on one connection, by HEAD in between, and with another body."""
+    path, other = say(ANSWERS[answer]), say(ANSWERS[answer].removesuffix(b"ok") + b"no")
+    found: list[list[Any]] = []
+    for served in (ways.asgi, ways.lane):
+        with served.client() as client:
+            before = served.lane.carried
+            asked = [(path, "GET"), (path, "GET"), (path, "HEAD"), (path, "GET"), (other, "GET"), (path, "GET")]
+            found.append([meaning(client.ask(to, method=method)) for to, method in asked])
+            found[-1].append(client.ask("/hub/proxy/m/after").json()["target"])
+            assert bool(served.lane.carried - before) == (served is ways.lane)
+    assert found[0] == found[1]
+
+
+def test_a_known_head_with_more_or_less_behind_it(ways: Ways) -> None:
+    """It is read as ever: what is too much reaches nobody, what is missing is waited for."""
+    head = OK + b"Content-Length: 5\r\nX-Known: 1\r\n\r\n"
+    with ways.lane.client() as client:
+        for _ in range(2):
+            assert client.ask(say(head + b"right")).body == b"right"
+            assert client.ask(say(head + b"righ!" + OK + b"Content-Length: 4\r\n\r\nevil")).body == b"righ!"
+            assert client.ask("/hub/proxy/m/next").json()["target"] == "/next"
+    with ways.lane.client() as client:
+        client.ask(say(head + b"right"))
+        client.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % say(head + b"rig", how="say-close").encode())
+        assert client.head()[0] == 200
+        with pytest.raises(EOFError):
+            client.exactly(5)
+
+
+def test_what_is_known_of_one_module_is_not_anothers(ways: Ways) -> None:
+    """Its places and cookies are put below its own prefix."""
+    ways.lane.provision("n")
+    answer = OK + b"Location: /x\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 2\r\n\r\nok"
+    with ways.lane.client() as client:
+        for _ in range(3):
+            for module_id in ("m", "n"):
+                client.ask(f"/hub/proxy/{module_id}/warm")
+                got = client.ask(say(answer, module_id=module_id))
+                assert got.all("location") == [f"/hub/proxy/{module_id}/x"]
+                assert got.all("set-cookie") == [f"a=b; Path=/hub/proxy/{module_id}/"]
+
+
 def test_the_lane_is_taken_by_plain_requests_alone(ways: Ways) -> None:
     """The first one learns which process it is; bodies, other methods and what is doubtful go the long way."""
     lane = ways.lane.lane
