@@ -63,7 +63,7 @@ class _Head:
         self.complete += 1
 
 
-class LaneConnection(GuardedConnection, asyncio.BufferedProtocol):
+class LaneConnection(GuardedConnection, asyncio.BufferedProtocol):  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn's own signature
     """A connection, of whose requests those take the fast lane that come alone, are plain, and for whom it is open.
 
     Its requests are parsed by a parser of their own; where one goes the long way after all, the connection takes it as
