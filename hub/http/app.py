@@ -18,7 +18,7 @@ from hub.http.gate import Gate
 from hub.http.limits import Limits
 from hub.http.openapi import describe, description_routes
 from hub.http.pages import dashboard_routes
-from hub.http.proxied import Proxied
+from hub.http.proxied import Proxied, ProxyAccess
 from hub.http.security_headers import SecurityHeaders
 from hub.http.service import Service
 from hub.hub import Hub
@@ -46,6 +46,7 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
         The application; call `drain` before its server ends, which else waits for streams of events.
     """
     service = Service(hub, config or HttpConfig())
+    access = ProxyAccess(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -67,11 +68,12 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
             Middleware(SecurityHeaders),
             Middleware(Gate, service=service),
             Middleware(Limits, service=service),
-            Middleware(Proxied, service=service),
+            Middleware(Proxied, service=service, access=access),
         ],
         telemetry={"auto_configure": False},  # whether anything is exported is the host's business
     )
     app.state.service = service
+    app.state.lane = access  # for our own server; others know nothing of it
     for call in CALLS:
         add_call(app, call, secured=service.authenticator.required)
     app.router.routes.extend([*description_routes(app), *dashboard_routes()])

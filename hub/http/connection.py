@@ -8,12 +8,12 @@ from typing import Any
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from hub.http.config import HttpConfig
+from hub.http.crowd import Crowd
 from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_long, too_many_pipelined
 
-_MAX_HEADERS = 100
+MAX_HEADERS = 100
 _MAX_PIPELINED = 32
 _TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
 _TURNED_AWAY_TIMEOUT_S = 1.0
@@ -23,18 +23,6 @@ _CLOSE_TIMEOUT_S = 5.0
 
 class _Refused(Exception):
     pass
-
-
-class Crowd(ServerState):
-    """What the connections of a server have in common.
-
-    Attributes:
-        ending: whether those that still come are turned away.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ending = False
 
 
 class GuardedConnection(HttpToolsProtocol):
@@ -120,7 +108,7 @@ class GuardedConnection(HttpToolsProtocol):
             # The parser shows a header when it has it whole: until then it is counted as it comes.
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_header_bytes:
-                self._refuse(too_long(self._limits.max_header_bytes, _MAX_HEADERS))
+                self._refuse(too_long(self._limits.max_header_bytes, MAX_HEADERS))
                 return
         if self._in_head or not (self._in_body or self._busy):
             self._await_head(self._limits.header_timeout)
@@ -229,8 +217,8 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _count(self, length: int) -> None:
         self._head_bytes += length
-        if self._head_bytes > self._limits.max_header_bytes or self._header_count > _MAX_HEADERS:
-            self._refusal = too_long(self._limits.max_header_bytes, _MAX_HEADERS)
+        if self._head_bytes > self._limits.max_header_bytes or self._header_count > MAX_HEADERS:
+            self._refusal = too_long(self._limits.max_header_bytes, MAX_HEADERS)
             raise _Refused
 
     def _refuse(self, refusal: EarlyAnswer) -> None:

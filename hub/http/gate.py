@@ -34,7 +34,7 @@ class Gate:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        reason = self._refusal(scope)
+        reason = self.refusal(scope)
         if reason is None:
             await self._app(scope, receive, send)
             return
@@ -42,7 +42,8 @@ class Gate:
         self._service.log_refusal(scope, refused)
         await refuse(refused, scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> tuple[str, str] | None:
+    def refusal(self, scope: Scope) -> tuple[str, str] | None:
+        """Return why a request is refused, and what can be done about it; `None` = it is not."""
         config, headers = self._service.config, HTTPConnection(scope).headers
         if self._service.authenticator.required:
             if config.allowed_hosts and not host_allowed(

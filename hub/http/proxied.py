@@ -5,43 +5,63 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.errors import HubClosed, ModhubError
+from hub.http.gate import Gate
 from hub.http.paths import PROXY, is_proxied, route_path
 from hub.http.problem import Refused, response_of
 from hub.http.proxy import ProxyApp
 from hub.http.proxy import app as proxy_app
 from hub.http.proxy.errors import ProxyError
+from hub.http.proxy.lane import Lane
+from hub.http.proxy.route import Route, route_of
 from hub.http.refusing import refuse
 from hub.http.security_headers import API
 from hub.http.service import Service
 
 
-class Proxied:
-    """Hands requests for instances to the proxy, from those who may.
+class ProxyAccess:
+    """The one way to the proxy, for those who may.
 
     Args:
-        app: what answers everything else.
         service: the application's state.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app = app
+    def __init__(self, service: Service) -> None:
         self._service = service
+        self._gate = Gate(_nothing, service)
         self._proxy: ProxyApp | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or a WebSocket."""
-        if scope["type"] not in {"http", "websocket"} or not is_proxied(route_path(scope)):
-            await self._app(scope, receive, send)
-            return
+    @property
+    def lane(self) -> Lane | None:
+        """The proxy's fast lane; none as long as nobody was admitted to the proxy."""
+        return self._proxy.lane if self._proxy is not None else None
+
+    def route(self, scope: Scope) -> Route | None:
+        """Decide about a request for the fast lane, as it is decided for one that passes through the application.
+
+        Args:
+            scope: its ASGI scope, its path below `/hub/proxy/`.
+
+        Returns:
+            Its route; `None` = it has to go through the application, be it to be refused there.
+        """
+        if self._gate.refusal(scope) is not None:
+            return None
         try:
-            proxy = self._open()
-            self._service.admit(scope, self._service.config.proxy_role)
-        except (Refused, HubClosed) as error:
-            self._service.log_refusal(scope, error)
-            await refuse(error, scope, receive, send)
-            return
-        root = scope.get("root_path", "").rstrip("/") + PROXY
-        await proxy(dict(scope, root_path=root), receive, send)
+            proxy = self.admit(scope)
+        except (Refused, HubClosed):
+            return None
+        return route_of(below_proxy(scope), proxy.read)
+
+    def admit(self, scope: Scope) -> ProxyApp:
+        """Return the proxy for a request.
+
+        Raises:
+            Refused: they may not.
+            HubClosed: the hub does not run.
+        """
+        proxy = self._open()
+        self._service.admit(scope, self._service.config.proxy_role)
+        return proxy
 
     def _open(self) -> ProxyApp:
         if not self._service.config.proxy:
@@ -50,6 +70,43 @@ class Proxied:
             self._proxy = ProxyApp(self._service.registry, self._service.config, refuse=refusal)
             self._service.at_end(self._proxy.aclose)
         return self._proxy
+
+
+class Proxied:
+    """Hands requests for instances to the proxy, from those who may.
+
+    Args:
+        app: what answers everything else.
+        service: the application's state.
+        access: the way to the proxy.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, access: ProxyAccess) -> None:
+        self._app = app
+        self._service = service
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request or a WebSocket."""
+        if scope["type"] not in {"http", "websocket"} or not is_proxied(route_path(scope)):
+            await self._app(scope, receive, send)
+            return
+        try:
+            proxy = self._access.admit(scope)
+        except (Refused, HubClosed) as error:
+            self._service.log_refusal(scope, error)
+            await refuse(error, scope, receive, send)
+            return
+        await proxy(below_proxy(scope), receive, send)
+
+
+def below_proxy(scope: Scope) -> Scope:
+    """Return the scope of a request as the proxy gets it, which is mounted below us."""
+    return dict(scope, root_path=scope.get("root_path", "").rstrip("/") + PROXY)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer nothing: what the gate decides is asked of it alone."""
 
 
 def refusal(error: ModhubError) -> proxy_app.Refusal:

@@ -16,7 +16,8 @@ from hub.errors import InvalidConfig, ModhubError
 from hub.events import EventBus
 from hub.http.config import HttpConfig
 from hub.http.config_sources import UNIX_PREFIX, check_exposure
-from hub.http.connection import Crowd, GuardedConnection
+from hub.http.crowd import Crowd
+from hub.http.lane_connection import LaneConnection
 from hub.http.listening import bind, url_of
 from hub.http.tls import Certificate
 
@@ -98,7 +99,7 @@ class Server:
         """
         config = Config(
             app,
-            http=GuardedConnection,
+            http=LaneConnection,
             ws="websockets-sansio",
             lifespan="on",
             log_config=None,
@@ -116,11 +117,12 @@ class Server:
         self._state.default_headers = _date()
         loop = asyncio.get_running_loop()
         factory = partial(
-            GuardedConnection,
+            LaneConnection,
             config=config,
             server_state=self._state,
             app_state=self._lifespan.state,
             limits=self._config,
+            access=getattr(getattr(app, "state", None), "lane", None),  # any application will do, also one without
             _loop=loop,
         )
         tls: dict[str, Any] = {}
@@ -162,7 +164,9 @@ class Server:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CANCELLED_TIMEOUT_S)
+        cut_off = len(tasks)
         for connection in list(self._state.connections):
+            cut_off += isinstance(connection, LaneConnection) and connection.carrying
             connection.transport.abort()
         for server in self._servers:
             await server.wait_closed()
@@ -173,7 +177,7 @@ class Server:
         with contextlib.suppress(asyncio.CancelledError):
             await self._clock
         self.close()
-        _log.publish_from_thread("http.closed", url=self.url, cut_off=len(tasks))
+        _log.publish_from_thread("http.closed", url=self.url, cut_off=cut_off)
 
     async def _tick(self) -> None:
         while True:

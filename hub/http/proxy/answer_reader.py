@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 
 import httptools
 
@@ -12,6 +13,7 @@ from hub.http.proxy.request_head import NAME, TOKEN, VALUE
 _MAX_HEAD = 65536
 _MAX_FIELDS = 256
 _MAX_INTERIM = 32
+_MAX_NAME = 256
 
 
 class Stage(enum.IntEnum):
@@ -20,6 +22,20 @@ class Stage(enum.IntEnum):
     HEAD = 0
     BODY = 1
     DONE = 2
+
+
+# Bound here, since a look into an enumeration costs as much as the rest of most lines here.
+_HEAD, _BODY, _DONE = Stage
+
+# What a field's name makes of it.
+_PLAIN, _CODING, _LENGTH, _CONNECTION, _DROPPED = range(5)
+_KINDS = {b"transfer-encoding": _CODING, b"content-length": _LENGTH, b"connection": _CONNECTION}
+
+
+@lru_cache(maxsize=1024)  # instances use the same few names
+def _named(name: bytes) -> tuple[bytes, int]:
+    name = name.lower()
+    return name, _KINDS.get(name, _PLAIN) if NAME.fullmatch(name) else _DROPPED
 
 
 class AnswerReader:
@@ -41,10 +57,12 @@ class AnswerReader:
 
     __slots__ = (
         "_codings",
+        "_field_bytes",
         "_head_bytes",
         "_interim",
         "_lengths",
         "_no_body",
+        "_options",
         "_parser",
         "_to_end",
         "continues",
@@ -58,7 +76,7 @@ class AnswerReader:
     )
 
     def __init__(self, *, no_body: bool) -> None:
-        self.stage = Stage.HEAD
+        self.stage = _HEAD
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
@@ -67,7 +85,8 @@ class AnswerReader:
         self._no_body = no_body
         self._to_end = False  # nothing but the connection's end delimits the body
         self._head_bytes = self._interim = 0
-        self._lengths = self._codings = 0
+        self._lengths = self._codings = self._field_bytes = 0
+        self._options: list[bytes] = []  # of `Connection`
         # One for each answer: nothing of one can be left over in the next. It costs a third of a microsecond.
         self._parser = httptools.HttpResponseParser(self)
 
@@ -77,23 +96,23 @@ class AnswerReader:
         Raises:
             BadInstanceAnswer: it is no valid answer.
         """
-        if self.stage is Stage.HEAD:
+        if self.stage is _HEAD:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if self.stage is Stage.DONE:
+            if self.stage is _DONE:
                 self.tainted = True
                 return
             cause = error.__context__
             raise cause if isinstance(cause, BadInstanceAnswer) else _malformed(str(error)) from error
-        if self.stage is Stage.HEAD and self._head_bytes > _MAX_HEAD:
+        if self.stage is _HEAD and self._head_bytes > _MAX_HEAD:
             raise _malformed(f"its head is longer than {_MAX_HEAD} bytes")
 
     def finish(self) -> None:
         """Note the connection's end, which ends a body that nothing else delimits."""
-        if self.stage is Stage.BODY and self._to_end:
-            self.stage = Stage.DONE
+        if self.stage is _BODY and self._to_end:
+            self.stage = _DONE
 
     def take(self) -> bytes:
         """Return what has come of the body since the last call."""
@@ -105,30 +124,37 @@ class AnswerReader:
 
     def on_message_begin(self) -> None:
         """Refuse a second answer."""
-        if self.stage is Stage.DONE:
+        if self.stage is _DONE:
             self.tainted = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head; those of trailers are dropped."""
-        if self.stage is not Stage.HEAD:
+        if self.stage is not _HEAD:
             return
         if len(self.fields) >= _MAX_FIELDS:
             raise _malformed(f"its head has more than {_MAX_FIELDS} fields")
-        name = name.lower()
-        if name == b"transfer-encoding":
-            self._codings += 1 if value.strip().lower() == b"chunked" else 2
-        elif name == b"content-length":
-            self._lengths += 1
+        name, kind = _named(name) if len(name) <= _MAX_NAME else (name, _DROPPED)
+        self._field_bytes += len(name) + len(value)
         if not VALUE.fullmatch(value):
             raise _malformed("a field has control characters")
-        if NAME.fullmatch(name):
+        if kind == _PLAIN:
             self.fields.append((name, value))
-        elif not TOKEN.fullmatch(name):
-            raise _malformed("a field's name is none")
+            return
+        if kind == _DROPPED:
+            if not TOKEN.fullmatch(name):
+                raise _malformed("a field's name is none")
+            return
+        self.fields.append((name, value))
+        if kind == _CODING:
+            self._codings += 1 if value.strip().lower() == b"chunked" else 2
+        elif kind == _LENGTH:
+            self._lengths += 1
+        else:
+            self._options += (part.strip().lower() for part in value.split(b","))
 
     def on_headers_complete(self) -> None:
         """Decide how the body is framed."""
-        if self.stage is not Stage.HEAD:
+        if self.stage is not _HEAD:
             return
         status: int = self._parser.get_status_code()
         version: str = self._parser.get_http_version()
@@ -139,20 +165,18 @@ class AnswerReader:
             raise _malformed("its status or version is none of HTTP/1.1")
         if self._codings > 1 or self._lengths > 1 or (self._codings and (self._lengths or version == "1.0")):
             raise _malformed("its framing is ambiguous")
-        if sum(len(name) + len(value) for name, value in self.fields) > _MAX_HEAD:
+        if self._field_bytes > _MAX_HEAD:
             raise _malformed(f"its head is longer than {_MAX_HEAD} bytes")
         self.status = status
-        options = [
-            part.strip().lower() for key, value in self.fields if key == b"connection" for part in value.split(b",")
-        ]
+        options = self._options
         self._to_end = not (self._no_body or status in {204, 304} or self._codings or self._lengths)
         self.keeps = not self._to_end and (b"close" not in options if version == "1.1" else b"keep-alive" in options)
-        self.stage = Stage.DONE if self._no_body else Stage.BODY
+        self.stage = _DONE if self._no_body else _BODY
         self.continues = True
 
     def on_body(self, data: bytes) -> None:
         """Queue a part of the body."""
-        if self.stage is Stage.BODY:
+        if self.stage is _BODY:
             self.pieces.append(data)
             self.queued += len(data)
         else:
@@ -160,8 +184,8 @@ class AnswerReader:
 
     def on_message_complete(self) -> None:
         """Note that the answer is complete; one that only says that there is more to come is not."""
-        if self.stage is Stage.BODY:
-            self.stage = Stage.DONE
+        if self.stage is _BODY:
+            self.stage = _DONE
 
     def _take_interim(self, status: int) -> None:
         if status == 101:
@@ -170,7 +194,8 @@ class AnswerReader:
         if self._interim > _MAX_INTERIM:
             raise _malformed(f"it has more than {_MAX_INTERIM} interim answers")
         self.fields = []
-        self._lengths = self._codings = self._head_bytes = 0
+        self._lengths = self._codings = self._head_bytes = self._field_bytes = 0
+        self._options = []
         if status == 100:
             self.continues = True
 

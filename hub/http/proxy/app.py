@@ -18,8 +18,9 @@ from hub.http.proxy.connection import InstanceConnection
 from hub.http.proxy.errors import BadProxyRequest, ClientGone, InstanceUnreachable, ProxyError
 from hub.http.proxy.exchange import Exchange, Receive, Send
 from hub.http.proxy.forwarded import TrustedProxies
+from hub.http.proxy.lane import Lane
 from hub.http.proxy.pool import Pool
-from hub.http.proxy.request_head import Fields, read_fields, read_request
+from hub.http.proxy.request_head import Fields, RequestHead, read_fields, read_request
 from hub.http.proxy.resolve import Live, Resolver
 from hub.http.proxy.target import Target, locate
 from hub.http.proxy.websocket import Refused, Secrets, accept, dial, offers, relay
@@ -71,6 +72,9 @@ class ProxyApp:
         refuse: makes the answer that tells an error.
         mount: path at which it is mounted.
 
+    Attributes:
+        lane: the fast lane, for a server that knows of it; who may take it is that one's to ask.
+
     Raises:
         InvalidConfig: `trusted_proxies` can't be used.
     """
@@ -88,6 +92,7 @@ class ProxyApp:
         self._awakener = Awakener(registry, asked_by="proxy")
         self._resolver = Resolver(registry, self._awakener, config.proxy_wake_timeout)
         self._pool = Pool(self._resolver, config.proxy_timeout)
+        self.lane = Lane(self._resolver, self._pool, sandbox=config.proxy_sandbox, tell=self._tell)
 
     async def aclose(self) -> None:
         """End all that is on its way, and every connection to an instance."""
@@ -106,8 +111,7 @@ class ProxyApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange | None = None
         try:
-            target = locate(scope, self._mount)
-            request = read_request(scope, target, self._trusted, strip_authorization=self._strip)
+            target, request = self.read(scope)
             if not target.path:
                 await _redirect(target, request.prefix, send)
                 return
@@ -120,13 +124,25 @@ class ProxyApp:
                 return  # the server ends the client's connection: nothing else tells that the body is not complete
             # Where a body was announced and not read, nobody can tell what follows from a next request.
             close = isinstance(error, BadProxyRequest) or (exchange is not None and exchange.body_is_due)
-            status, fields, body = self._refuse(error)
-            fields = [field for field in fields if field[0] != b"content-length"]
-            fields.append((b"content-length", b"%d" % len(body)))
+            status, fields, body = self._tell(error)
             if close:
                 fields.append((b"connection", b"close"))
             await send({"type": "http.response.start", "status": status, "headers": fields})
             await send({"type": "http.response.body", "body": body})
+
+    def read(self, scope: Scope) -> tuple[Target, RequestHead]:
+        """Read where a request is bound for, and make the head for its instance.
+
+        Raises:
+            ModhubError: it can't be passed on.
+        """
+        target = locate(scope, self._mount)
+        return target, read_request(scope, target, self._trusted, strip_authorization=self._strip)
+
+    def _tell(self, error: ModhubError) -> Refusal:
+        status, fields, body = self._refuse(error)
+        fields = [field for field in fields if field[0] != b"content-length"]
+        return status, [*fields, (b"content-length", b"%d" % len(body))], body
 
     async def _exchange(self, exchange: Exchange, module_id: str, asked_by: str) -> None:
         """Carry out a request; where the instance has just gone away, once more when it is back."""

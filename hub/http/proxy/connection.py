@@ -10,13 +10,16 @@ from typing import cast
 from hub.http.proxy.answer_head import AnswerHead
 from hub.http.proxy.answer_reader import AnswerReader, Stage
 from hub.http.proxy.errors import BadInstanceAnswer, InstanceTimeout, InstanceUnreachable
+from hub.http.proxy.listener import Listener
 
 # Bytes of an answer that wait for the client before the instance is made to wait.
 _HIGH_WATER = 256 * 1024
 _PIECE = 65536
+# Bound here: a look into an enumeration is slow.
+_HEAD, _BODY, _DONE = Stage
 
 
-class InstanceConnection(asyncio.Protocol):
+class InstanceConnection(asyncio.BufferedProtocol):
     """A connection to an instance.
 
     What does not belong to the answer of the running request taints it: it is closed, never used again.
@@ -24,53 +27,76 @@ class InstanceConnection(asyncio.Protocol):
     Args:
         authority: the instance's `host:port`.
         loop: the running loop.
+        buffer: into which it reads; the pool's connections share one.
 
     Attributes:
         authority: as given.
+        listener: who is told of the answer as it comes, instead of waiting for it.
         sent_all: whether the request was sent whole: it is the instance's turn.
         idle_since: since when it waits for a request, by the loop's clock.
     """
 
     __slots__ = (
+        "_buffer",
         "_continued",
         "_drained",
         "_error",
         "_heard_at",
         "_loop",
+        "_no_body",
         "_reader",
         "_reading",
         "_transport",
         "_waiter",
         "authority",
         "idle_since",
+        "listener",
         "sent_all",
     )
 
-    def __init__(self, authority: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, authority: bytes, loop: asyncio.AbstractEventLoop, buffer: memoryview) -> None:
         self.authority = authority
         self.sent_all = False
         self.idle_since = self._heard_at = loop.time()
         self._loop = loop
+        self._buffer = buffer
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._reader: AnswerReader | None = None  # none while no request runs
         self._reading = True
+        self._no_body = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._continued: asyncio.Future[None] | None = None
+        self.listener: Listener | None = None
 
     # The exchange's side
 
-    def begin(self, head: bytes, *, no_body: bool) -> None:
+    def begin(self, head: bytes, *, no_body: bool, listener: Listener | None = None) -> None:
         """Send the head of a request.
 
         Args:
             head: all of it.
             no_body: whether its answer has no body whatever its fields say: that of HEAD.
+            listener: who is told of the answer, for a request without a body.
         """
-        self._reader = AnswerReader(no_body=no_body)
-        self.sent_all = False
+        # For a listener not before something comes that it does not know.
+        self._reader = AnswerReader(no_body=no_body) if listener is None else None
+        self._no_body = no_body
+        self.listener = listener
+        self.sent_all = listener is not None
         self.write(head)
+
+    def pause(self) -> None:
+        """Make the instance wait."""
+        self._reading = False
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Let the instance go on."""
+        self._heard_at = self._loop.time()
+        self._reading = True
+        self._transport.resume_reading()
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request's body, framed already."""
@@ -99,7 +125,7 @@ class InstanceConnection(asyncio.Protocol):
             Exception: what `fail` was given.
         """
         assert self._reader is not None, "a request has begun"
-        while self._reader.stage is Stage.HEAD:
+        while self._reader.stage is _HEAD:
             await self._more()
         return AnswerHead(self._reader.status, self._reader.fields)
 
@@ -111,13 +137,13 @@ class InstanceConnection(asyncio.Protocol):
         """
         reader = self._reader
         assert reader is not None, "a request has begun"
-        while not reader.pieces and reader.stage is not Stage.DONE:
+        while not reader.pieces and reader.stage is not _DONE:
             await self._more()
         data = reader.take()
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
-        return data, reader.stage is Stage.DONE
+        return data, reader.stage is _DONE
 
     @property
     def reusable(self) -> bool:
@@ -125,7 +151,7 @@ class InstanceConnection(asyncio.Protocol):
         reader = self._reader
         return (
             reader is not None
-            and reader.stage is Stage.DONE
+            and reader.stage is _DONE
             and reader.keeps
             and not reader.tainted
             and self.sent_all
@@ -152,11 +178,14 @@ class InstanceConnection(asyncio.Protocol):
         if self._error is None:
             self._error = error
         self._transport.abort()
+        if self.listener is not None:
+            self.listener.lost(self._error)
         self._wake()
 
     def check(self, now: float, timeout_s: float) -> None:
         """Give up an instance that is silent although it is its turn."""
-        its_turn = (self._waiter is not None and self.sent_all) or self._drained is not None
+        waited_for = self._waiter is not None or (self.listener is not None and self._reading)
+        its_turn = (waited_for and self.sent_all) or self._drained is not None
         if its_turn and now - self._heard_at >= timeout_s:
             self.fail(InstanceTimeout(f"the instance was silent for {timeout_s:g} s"))
 
@@ -182,18 +211,32 @@ class InstanceConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's signature
+        """Return where to read to."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read what came, and wake whoever waits for it."""
+        data = bytes(self._buffer[:nbytes])
         self._heard_at = self._loop.time()
         reader = self._reader
-        if reader is None or reader.stage is Stage.DONE:
+        if reader is None and self.listener is not None:
+            if self.listener.recall(data):
+                return
+            reader = self._reader = AnswerReader(no_body=self._no_body)
+        if reader is None or reader.stage is _DONE:
             # Nobody asked: left over from an earlier answer, or made up. It must not become the next one's beginning.
             self._transport.abort()
             return
         try:
             reader.feed(data)
         except BadInstanceAnswer as error:
+            if self.listener is not None:
+                self.listener.heard(reader)
             self.fail(error)
+            return
+        if self.listener is not None:
+            self.listener.heard(reader)
             return
         if reader.queued > _HIGH_WATER and self._reading:
             self._reading = False
@@ -213,6 +256,8 @@ class InstanceConnection(asyncio.Protocol):
             self._read_rest()
         if self._error is None:
             self._error = InstanceUnreachable("the instance ended the connection before its answer was complete")
+        if self.listener is not None:
+            self.listener.lost(self._error)
         self._wake()
 
     def pause_writing(self) -> None:
@@ -226,7 +271,10 @@ class InstanceConnection(asyncio.Protocol):
         self._drained = None
 
     def _tell(self, reader: AnswerReader) -> None:
-        if self._waiter is not None and reader.stage is not Stage.HEAD and not self._waiter.done():
+        if self.listener is not None:
+            self.listener.heard(reader)
+            return
+        if self._waiter is not None and reader.stage is not _HEAD and not self._waiter.done():
             self._waiter.set_result(None)
         if self._continued is not None and reader.continues and not self._continued.done():
             self._continued.set_result(None)
@@ -238,5 +286,6 @@ class InstanceConnection(asyncio.Protocol):
             return
         with suppress(OSError, BadInstanceAnswer):
             number = self._transport.get_extra_info("socket").fileno()
-            while reader.stage is not Stage.DONE and (data := os.read(number, _PIECE)):
+            while reader.stage is not _DONE and (data := os.read(number, _PIECE)):
                 reader.feed(data)
+        self._tell(reader)

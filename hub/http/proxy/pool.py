@@ -18,6 +18,9 @@ _TICK_S = 0.2
 _CONNECT_S = 5.0
 _MAX_IDLE_EACH = 32
 _MAX_IDLE = 256
+# One for all: what is read is taken at once. Asked for bytes, a transport would get as many from the system and give
+# them back at each read, which costs more than the read itself.
+_BUFFER = 256 * 1024
 
 
 class Pool:
@@ -35,6 +38,7 @@ class Pool:
         self._timeout_s = timeout_s
         self._idle: dict[Live, deque[InstanceConnection]] = {}
         self._resting = 0
+        self._buffer = memoryview(bytearray(_BUFFER))
         self._busy: set[InstanceConnection] = set()
         self._tick_s = min(_TICK_S, timeout_s / 4)
         self._ticker: asyncio.TimerHandle | None = None
@@ -67,7 +71,7 @@ class Pool:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 _, connection = await loop.create_connection(
-                    lambda: InstanceConnection(authority, loop), live.host, live.port
+                    lambda: InstanceConnection(authority, loop, self._buffer), live.host, live.port
                 )
         except OSError as error:  # TimeoutError is one
             reason = error.strerror or f"no answer within {_CONNECT_S:g} s"
@@ -88,9 +92,19 @@ class Pool:
     def give_back(self, live: Live, connection: InstanceConnection) -> None:
         """Take back a connection after a request; closes it unless another one may follow."""
         self._busy.discard(connection)
-        if not connection.reusable:
+        if connection.reusable:
+            self._keep(live, connection)
+        else:
             connection.close()
+
+    def settled(self, live: Live, connection: InstanceConnection) -> None:
+        """Take back a connection whose answer is known to be complete, and such that another one may follow."""
+        self._busy.discard(connection)
+        if connection.closed:
             return
+        self._keep(live, connection)
+
+    def _keep(self, live: Live, connection: InstanceConnection) -> None:
         waiting = self._idle.setdefault(live, deque())
         if len(waiting) >= _MAX_IDLE_EACH or self._resting >= _MAX_IDLE:
             connection.close()

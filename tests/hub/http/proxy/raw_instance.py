@@ -5,6 +5,8 @@
     /say-long/...?.. the bytes, then 70,000 times `b`, then those of the query; and the connection ends
     /early/...       the same, before the request's body is read; then it ends the connection with the body unread
     /duplex/...      the same, before the request's body is read; each part of the body is then sent back as it comes
+    /late/...        the bytes, after 0.3 s
+    /flood/...?SIZE  the bytes, then SIZE bytes as fast as they are taken, of which it notes how far it came
     /crash           ends the process
     /silent          never answers, and notes when the connection ends
     anything else    200, with the request as it was seen, as JSON
@@ -20,6 +22,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +98,13 @@ class Client:
             tail = base64.urlsafe_b64decode(path.partition("?")[2])
             self.sock.sendall(decoded(path) + b"b" * 70000 + tail)
             return False
-        elif path.startswith("/say"):
+        elif path.startswith("/flood/"):
+            self.sock.sendall(decoded(path))
+            self.flood(int(path.partition("?")[2]))
+            return False
+        elif path.startswith(("/say", "/late/")):
+            if path.startswith("/late/"):
+                time.sleep(0.3)
             self.sock.sendall(decoded(path))
             if path.startswith("/say-close/"):
                 return False
@@ -111,6 +120,16 @@ class Client:
             return False
         self.http.start_next_cycle()
         return True
+
+    def flood(self, size: int) -> None:
+        piece = b"f" * (1 << 20)
+        for sent in range(0, size, len(piece)):
+            try:
+                self.sock.sendall(piece)
+            except OSError:
+                note(broke=sent)
+                return
+            note(flooded=sent + len(piece))
 
     def run(self) -> None:
         try:

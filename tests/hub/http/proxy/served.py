@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 import socket
 import sys
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self, TypeVar
 
 import uvicorn
@@ -20,7 +22,10 @@ from starlette.responses import PlainTextResponse
 from hub import AsyncHub, Kind, ModuleInfo
 from hub.http import create_app
 from hub.http.config import HttpConfig
+from hub.http.proxied import ProxyAccess
 from hub.http.proxy import ProxyApp
+from hub.http.proxy.lane import Lane
+from hub.http.proxy.route import Route, route_of
 from hub.http.server import Server
 from tests.hub.conftest import tiny_kind
 
@@ -42,12 +47,18 @@ class Served:
     port: int
     loop: asyncio.AbstractEventLoop
     app: ProxyApp
+    lane: Lane
+    warm: bool = False  # whether each client's first own request finds the fast lane open
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def client(self, timeout: float = 10.0) -> Client:
-        return Client(self.port, timeout)
+        client = Client(self.port, timeout)
+        if self.warm:
+            # The first learns which process serves the module, and leaves a connection to it.
+            client.ask("/hub/proxy/m/warm")
+        return client
 
     def provision(self, module_id: str, kind: str = "raw") -> ModuleInfo:
         return self.run(self.hub.provision(module_id, kind=kind))
@@ -165,11 +176,12 @@ def seen(info: ModuleInfo) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, config: HttpConfig | None = None, *, whole: bool = False, **options: Any
+    directory: Path, config: HttpConfig | None = None, *, whole: bool = False, lane: bool = False, **options: Any
 ) -> Generator[Served]:
     """Serve the proxy of a real hub.
 
-    With `whole` behind the hub's own application and server, which refuse some requests before; else on uvicorn as it is.
+    With `whole` behind the hub's own application, which refuses some requests before; else alone. With `lane` on the
+    hub's own server, whose fast lane is open; else on uvicorn as it is, or with `whole` on a server without the lane.
     """
     kinds = options.pop("kinds", None) or [raw_kind(), tiny_kind()]
     config = config or HttpConfig()
@@ -182,8 +194,14 @@ def serving(
         async with hub, contextlib.AsyncExitStack() as running:
             proxy = ProxyApp(hub.registry, config)
             running.push_async_callback(proxy.aclose)
-            port = await (serve_whole(hub, config, running) if whole else serve_bare(proxy, running))
-            started.append(Served(hub, port, asyncio.get_running_loop(), proxy))
+            used = proxy.lane
+            if whole:
+                port, used = await serve_whole(hub, config, running, lane=lane)
+            elif lane:
+                port = await serve_lane(proxy, config, running)
+            else:
+                port = await serve_bare(proxy, running)
+            started.append(Served(hub, port, asyncio.get_running_loop(), proxy, used, warm=lane and not whole))
             ready.set()
             await stop.wait()
 
@@ -209,20 +227,51 @@ def serving(
         raise failures[0]
 
 
-async def serve_whole(hub: AsyncHub, config: HttpConfig, running: contextlib.AsyncExitStack) -> int:
+async def serve_whole(
+    hub: AsyncHub, config: HttpConfig, running: contextlib.AsyncExitStack, *, lane: bool
+) -> tuple[int, Lane]:
     server = Server(config)
-    await server.start(create_app(hub, config))
+    app = create_app(hub, config)
+    access: ProxyAccess = app.state.lane
+    if not lane:
+        app.state.lane = None
+    await server.start(app)
+    running.push_async_callback(server.stop)
+    opened = access._open().lane  # pyright: ignore[reportPrivateUsage]
+    return server.port, opened
+
+
+class OpenToAll:
+    """The proxy alone, as an application that offers the fast lane; nobody is refused."""
+
+    def __init__(self, proxy: ProxyApp) -> None:
+        self.state = SimpleNamespace(lane=self)
+        self.lane = proxy.lane
+        self._proxy = proxy
+
+    def route(self, scope: dict[str, Any]) -> Route | None:
+        return route_of(dict(scope, root_path="/hub/proxy"), self._proxy.read)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+        elif scope["path"].startswith("/hub/proxy/"):
+            await self._proxy(dict(scope, root_path="/hub/proxy"), receive, send)
+        else:
+            await PlainTextResponse("no", 404, {"content-type": "application/problem+json"})(scope, receive, send)
+
+
+async def serve_lane(proxy: ProxyApp, config: HttpConfig, running: contextlib.AsyncExitStack) -> int:
+    server = Server(dataclasses.replace(config, port=0))
+    await server.start(OpenToAll(proxy))
     running.push_async_callback(server.stop)
     return server.port
 
 
 async def serve_bare(proxy: ProxyApp, running: contextlib.AsyncExitStack) -> int:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"].startswith("/hub/proxy/"):
-            await proxy(dict(scope, root_path="/hub/proxy"), receive, send)
-        else:
-            await PlainTextResponse("no", 404)(scope, receive, send)
-
+    app = OpenToAll(proxy)
     sock = socket.create_server(("127.0.0.1", 0), backlog=256)
     config = uvicorn.Config(
         app,
