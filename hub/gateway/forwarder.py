@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hub.awake import Awakener
 from hub.errors import HubClosed, ModhubError
 from hub.gateway.dial import ClientGone, Dialler, prepare
+from hub.gateway.first_bytes import pass_on
 from hub.gateway.listener import Listener
 from hub.gateway.plane import DataPlane
 from hub.gateway.splice import reset
@@ -198,6 +199,7 @@ class Forwarder:
         else:
             # No await from the last look at the instance to here.
             connection.instance = instance
+            pass_on(client, server)
             self._plane.begin(connection.number, client, server, lambda: self._ended(door, connection.number))
         finally:
             connection.task = None
