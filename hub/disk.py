@@ -47,11 +47,22 @@ class Disk:
     async def look(self) -> None:
         """Find out how much is free now, and tell where that has crossed the reserve."""
         with suppress(OSError):  # who can't be asked is as he was
-            free, reserve = await self._workers.run(self._measure)
-            low = is_disk_low(free, reserve, before=self.low)
-            if low is not self.low:
-                self.low = low
-                self._bus.publish("hub.disk_low" if low else "hub.disk_ok", free_bytes=free, reserve_bytes=reserve)
+            self._note(*await self._workers.run(self._measure))
+
+    def look_now(self) -> None:
+        """As `look`, before a start, which it costs no turn of a thread.
+
+        A local file system answers from memory, and on no other one is a hub's data directory (SQLite's log needs memory
+        that is shared). Nor does it block for longer than the start itself, which opens the log of the module.
+        """
+        with suppress(OSError):
+            self._note(*self._measure())
+
+    def _note(self, free: int, reserve: int) -> None:
+        low = is_disk_low(free, reserve, before=self.low)
+        if low is not self.low:
+            self.low = low
+            self._bus.publish("hub.disk_low" if low else "hub.disk_ok", free_bytes=free, reserve_bytes=reserve)
 
     def promise(self, module_id: str, needed: int, *, refused: str = "was not brought here") -> None:
         """Promise a hydration, or a checkpoint's copy, its room; called on a thread, before anything is written.

@@ -177,7 +177,7 @@ class Module(Actor):
             self._operate, operation, effect_of(message, verdict.target), waits_for_transfer=not stays
         )
         if isinstance(message, Provision | Wake) and not occupies(record, running=entry.instance is not None):
-            await self._services.disk.look()
+            self._services.disk.look_now()
             assumed = record.kind or kind or self._services.config.default_kind
             with self._services.places.taken(self._module_id, assumed) as place:
                 result = await operate(place=place)

@@ -12,6 +12,7 @@ from hub.awake import Awakener
 from hub.directory import Entry
 from hub.errors import HubClosed, ModhubError
 from hub.gateway.dial import ClientGone, Dialler, prepare
+from hub.gateway.first_bytes import pass_on
 from hub.gateway.listener import Listener
 from hub.gateway.plane import DataPlane
 from hub.gateway.splice import reset
@@ -205,6 +206,7 @@ class Forwarder:
             connection.instance = instance
             entry = self._services.directory.obtain(module_id)
             entry.splices += 1
+            pass_on(client, server)
             self._plane.begin(connection.number, client, server, lambda: self._tell_ended(door, connection, entry))
         finally:
             connection.task = None

@@ -54,7 +54,6 @@ class Process:
 
     Attributes:
         pid: its process id, also the id of its process group.
-        started_ticks: start time in clock ticks since boot.
         exited: set once it has ended and was reaped.
         exit_status: its exit code, or minus the signal that ended it; `None` while it runs.
     """
@@ -65,9 +64,19 @@ class Process:
         self.pid = child.pid
         self.exited = asyncio.Event()
         self.exit_status: int | None = None
-        stat = procfs.read_stat(child.pid)
-        self.started_ticks = stat.started_ticks if stat else 0
+        self._started_ticks: int | None = None
         self._watch = Watch(child.pid, os.pidfd_open(child.pid), self._reap)
+
+    @property
+    def started_ticks(self) -> int:
+        """Start time in clock ticks since boot; 0 where nobody asked before it was reaped."""
+        # Not read at its start: the kernel keeps the reader waiting until the wrapper has executed the program, a
+        # millisecond in which the loop would stand still.
+        if self._started_ticks is None:
+            # Its id may be another's since it was reaped, which happens on this thread.
+            stat = None if self.exited.is_set() else procfs.read_stat(self.pid)
+            self._started_ticks = stat.started_ticks if stat else 0
+        return self._started_ticks
 
     def _reap(self) -> None:
         # First the rest of the group: until the leader is reaped, its id can't have been given to anybody else.

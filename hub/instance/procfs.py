@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.instance.sockets import listening
+from hub.instance.sockets import listener, listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,25 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def takes_connections(pid: int, port: int) -> bool | None:
+    """Tell whether a process takes the connections to a TCP port of 127.0.0.1.
+
+    Does not block: for a process that has not opened thousands of files it takes some tens of microseconds.
+
+    Args:
+        pid: the process.
+        port: the port.
+
+    Returns:
+        Whether it does; `None` = nobody does. Where it does not, another process of its group may.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    inode = listener(port)
+    return None if inode is None else _holds(pid, {f"socket:[{inode}]"})
+
+
 def listener_in_group(port: int, leader: int) -> bool:
     """Tell whether a process of the group led by `leader` listens on a TCP port.
 
@@ -159,13 +178,14 @@ def listener_in_group(port: int, leader: int) -> bool:
 
 
 def _holds(pid: int, sockets: set[str]) -> bool:
+    folder = f"/proc/{pid}/fd"
     try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+        descriptors = os.listdir(folder)  # noqa: PTH208 - a server may have thousands, and a start waits for this
     except OSError:
         return False
     for descriptor in descriptors:
         try:
-            if str(descriptor.readlink()) in sockets:
+            if os.readlink(f"{folder}/{descriptor}") in sockets:  # noqa: PTH115 - as above
                 return True
         except OSError:  # closed meanwhile
             continue

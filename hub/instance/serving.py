@@ -7,12 +7,13 @@ import time
 from contextlib import suppress
 
 from hub.instance import procfs
-from hub.instance.probe import make_probe, tcp_answers
+from hub.instance.probe import make_probe
 from hub.instance.protocol import InstanceSpec
 from hub.instance.watched import RunningProcess
 from hub.workers import Workers
 
-_FIRST_POLL_S = 0.0005
+_FIRST_POLL_S = 0.0002
+_TIMER_S = 0.001  # what a timer of the loop is rounded up to
 _LAST_POLL_S = 0.05
 
 
@@ -48,13 +49,11 @@ class Serving:
             ours = False
             # First whose port it is, then whether it answers: most servers listen long before they serve, so the
             # look at whose it is costs the start nothing.
-            while not (ours := ours or (await tcp_answers(self._port) and await self._is_ours())) or not await probe():
+            while not (ours := ours or await self._has_port()) or not await probe():
                 # Never later than a twentieth of what the start took anyway.
                 poll = min(max(_FIRST_POLL_S, (time.monotonic() - started) / 20), _LAST_POLL_S)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(poll):
-                        await self._process.exited.wait()
-                        break
+                if await self._ends_within(poll):
+                    break
 
     async def still(self, timeout_s: float) -> bool:
         """Tell whether it still serves.
@@ -80,6 +79,20 @@ class Serving:
         except TimeoutError:
             return False
         return not self._process.exited.is_set()
+
+    async def _ends_within(self, seconds: float) -> bool:
+        if seconds < _TIMER_S:
+            await self._workers.pause(seconds)
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._process.exited.wait()
+        return self._process.exited.is_set()
+
+    async def _has_port(self) -> bool:
+        # Asked of the kernel and not by a connection: that would be one to whoever has the port, at each look.
+        takes = procfs.takes_connections(self._process.pid, self._port)
+        return takes is not None and (takes or await self._is_ours())
 
     async def _is_ours(self) -> bool:
         return await self._workers.run(procfs.listener_in_group, self._port, self._process.pid)

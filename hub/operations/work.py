@@ -25,6 +25,7 @@ from hub.instance import Instance, InstanceSpec
 from hub.lifecycle import Outcome, Request, State, advance
 from hub.operation import Operation
 from hub.operations.journalling import journalled
+from hub.operations.slots import slot
 from hub.places import Place
 from hub.record import ModuleRecord
 from hub.services import Services
@@ -167,7 +168,7 @@ class Work:
         layout = services.layout
         if self.place is not None:
             self.place.starts = True  # no await from here to the queue of the starts, where it is counted from now on
-        async with services.starts:
+        async with slot(services.starts):
             self.operation.step = "starting"
             started = services.clock()
             self.entry.epoch = next(services.epochs)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,7 @@ ROUNDS = 5
 BULK_MIB = 512
 PINGS = 1000
 CONNECTS = 300
-WAKES = 21
+WAKES = 41
 MIB = 1 << 20
 
 # What its manual recommends for bulk over TCP: with buffers of 16 KiB, its default, it is slower.
@@ -180,9 +180,16 @@ def wakes(host: Host, port: int, data: Path) -> None:
         host.ask("hibernate redis")
         bare = bare_start(data)
         pairs.append((bare, wake(port)))
-    floor, ours = (statistics.median(column) * 1000 for column in zip(*pairs, strict=True))
-    print(f"bare redis-server to PONG              {floor:8.1f} ms   (floor, median of {WAKES})")
-    print(f"connect to PONG of a hibernated redis  {ours:8.1f} ms   {ours / floor:6.2f} x floor, goal <= 1.5")
+    # The lower quartile beside the median: what else the machine does makes a wake later, and never sooner.
+    floors, wakings = [bare * 1000 for bare, _ in pairs], [woken * 1000 for _, woken in pairs]
+    for name, of in (("median", statistics.median), ("lower quartile", lower_quartile)):
+        floor, woken = of(floors), of(wakings)
+        print(f"bare redis-server to PONG              {floor:8.1f} ms   (floor, {name} of {WAKES})")
+        print(f"connect to PONG of a hibernated redis  {woken:8.1f} ms   {woken / floor:6.2f} x floor, goal <= 1.5")
+
+
+def lower_quartile(figures: Sequence[float]) -> float:
+    return statistics.quantiles(figures, n=4)[0]
 
 
 def ask_latency(host: Host, port: int) -> None:

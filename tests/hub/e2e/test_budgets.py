@@ -245,6 +245,25 @@ def test_what_the_disk_held_up_goes_on_when_there_is_room(
     assert events.wait("module.retry.scheduled", module_id="m", count=2)["delay_ms"] < 1_000_000
 
 
+def test_a_start_looks_at_the_disk_itself(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, events: Observer) -> None:
+    """Between two looks of the hub's, a disk that has become low starts nothing, and one that has room again does."""
+    free = 1000
+
+    def measure(_disk: Disk) -> tuple[int, int]:
+        return free, 100
+
+    monkeypatch.setattr(Disk, "_measure", measure)
+    hub = make_hub(sweep_interval=3600.0)
+    hub.provision("sleeper")
+    hub.hibernate("sleeper")
+    free = 10
+    assert refused(hub.wake, "sleeper") == "disk"
+    assert len(events.all("hub.disk_low")) == 1
+    free = 1000
+    assert hub.wake("sleeper").state is State.PROVISIONED
+    assert len(events.all("hub.disk_ok")) == 1
+
+
 @as_root
 def test_a_low_disk_starts_nothing_and_sends_home(small_disk: Path, make_hub: MakeHub, events: Observer) -> None:
     """Below the reserve a provision and a wake are refused; a hibernate, a deprovision and an obliterate go on."""

@@ -35,6 +35,30 @@ def test_a_started_instance_answers_on_its_port(run: Run, tmp_path: Path) -> Non
     run(scenario)
 
 
+def test_a_start_that_waits_for_a_line_connects_to_nobody(run: Run) -> None:
+    """Whose port it is the kernel tells: the first connection that the server gets is its first client's."""
+    text = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(0.1)  # looked at many times meanwhile
+print("serving", flush=True)
+print("first:", listener.accept()[0].recv(100).decode(), flush=True)
+time.sleep(60)
+"""
+
+    async def scenario(bench: Bench) -> None:
+        instance = await bench.start(server(text=text))
+        with socket.create_connection((LOOPBACK, instance.port)) as client:
+            client.sendall(b"client")
+            with anyio.fail_after(20):
+                while "first:" not in instance.last_output():  # noqa: ASYNC110 - a file tells nobody
+                    await anyio.sleep(0.005)
+        assert instance.last_output() == "serving\nfirst: client"
+        await instance.kill()
+
+    run(scenario)
+
+
 def test_placeholders_reach_command_and_environment(run: Run, tmp_path: Path) -> None:
     """Port, data directory and module id are filled in for both; the working directory is the data."""
 

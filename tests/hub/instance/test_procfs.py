@@ -164,6 +164,16 @@ def test_somebody_elses_listener_is_not_ours() -> None:
         assert procfs.listener_in_group(own_port, os.getpid())
 
 
+def test_who_takes_connections_is_told_from_who_does_not() -> None:
+    """A process that listens does, another one does not, be it its worker's leader; without a listener nobody does."""
+    with socket.socket() as unbound, listening() as (leader, port), listening("worker") as (above, workers_port):
+        unbound.bind((LOOPBACK, 0))
+        assert procfs.takes_connections(leader, port) is True
+        assert procfs.takes_connections(os.getpid(), port) is False
+        assert procfs.takes_connections(above, workers_port) is False
+        assert procfs.takes_connections(leader, unbound.getsockname()[1]) is None
+
+
 def test_a_connection_is_no_listener() -> None:
     """A process that is connected from or to a port does not listen on it."""
     with listening() as (_, port), socket.create_connection((LOOPBACK, port)) as connection:

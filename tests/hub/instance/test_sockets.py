@@ -34,6 +34,33 @@ def test_a_port_without_a_listener_has_none() -> None:
         assert sockets.listening(bound.getsockname()[1]) == set()
 
 
+@pytest.mark.parametrize("host", [LOOPBACK, "0.0.0.0"])
+def test_who_takes_connections_is_told_by_its_inode(host: str) -> None:
+    """Whatever address it listens on, if it is that of loopback too; its connections are no listeners."""
+    with socket.create_server((host, 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection((LOOPBACK, port)):
+            assert sockets.listener(port) == inode(server)
+            server.close()
+            assert sockets.listener(port) is None
+
+
+def test_a_listener_for_both_families_takes_connections_of_either() -> None:
+    """A server that listens on `::` for IPv4 as well is found, where the machine has IPv6."""
+    if not Path("/proc/net/if_inet6").exists():
+        return
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        assert sockets.listener(server.getsockname()[1]) == inode(server)
+
+
+def test_who_listens_elsewhere_takes_no_connections() -> None:
+    """Another address of loopback, or a socket that is bound and does not listen: nobody would take a connection."""
+    with socket.create_server(("127.0.0.2", 0)) as elsewhere, socket.socket() as bound:
+        bound.bind((LOOPBACK, 0))
+        assert sockets.listener(elsewhere.getsockname()[1]) is None
+        assert sockets.listener(bound.getsockname()[1]) is None
+
+
 def test_more_sockets_than_one_answer_holds_are_all_counted() -> None:
     """The kernel's answer comes in several pieces; none is lost."""
     with socket.create_server((LOOPBACK, 0), backlog=300) as server:
@@ -51,6 +78,8 @@ def test_the_kernels_refusal_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sockets, "_SOCK_DIAG_BY_FAMILY", 9999)
     with pytest.raises(OSError, match="sock_diag"):
         sockets.listening(1)
+    with pytest.raises(OSError, match="sock_diag"):
+        sockets.listener(1)
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
