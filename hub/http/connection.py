@@ -122,7 +122,7 @@ class GuardedConnection(HttpToolsProtocol):
             if self._head_bytes > self._limits.max_header_bytes:
                 self._refuse(too_long(self._limits.max_header_bytes, _MAX_HEADERS))
                 return
-        if self._in_head or not (self._in_body or self._busy):
+        if self._in_head or not self._busy:  # a body that was answered before its end is waited for no longer either
             self._await_head(self._limits.header_timeout)
 
     def on_message_begin(self) -> None:
@@ -156,6 +156,7 @@ class GuardedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there whole."""
         self._in_body = False
+        self._stop_waiting_for_head()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

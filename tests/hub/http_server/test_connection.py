@@ -58,6 +58,26 @@ def test_a_slow_head_is_answered_with_408() -> None:
         assert time.monotonic() - began < 2
 
 
+def test_a_body_that_nobody_reads_buys_no_time() -> None:
+    """Who was answered before their body was read, as one without a token is, can't keep the connection by sending it."""
+    with serving(header_timeout=0.2, keep_alive=60) as running, running.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        read_response(client)
+        client.sendall(b"x")
+        assert read_all(client) == b""
+
+
+def test_a_request_after_a_body_that_nobody_read_is_answered() -> None:
+    """Who sends the rest of it in time can go on with the connection, and gets the whole time for the next head."""
+    with serving(header_timeout=0.4, keep_alive=60) as running, running.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+        read_response(client)
+        for part in (b"x", b"y" + GET[:-4], GET[-4:]):
+            client.sendall(part)
+            time.sleep(0.25)
+        assert read_response(client) == b"hello"
+
+
 def test_empty_lines_buy_no_time() -> None:
     """What the parser skips before a request does not stop the clock, after a response either."""
     with serving(header_timeout=0.2, keep_alive=60) as running, running.connect() as client:
