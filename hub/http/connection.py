@@ -197,6 +197,12 @@ class GuardedConnection(HttpToolsProtocol):
             self.transport.abort()
 
     @property
+    def answering(self) -> bool:
+        """Whether a response has begun and not ended."""
+        running = self._running
+        return running is not None and running.response_started and not running.response_complete
+
+    @property
     def _lost(self) -> bool:
         return self not in self.connections
 

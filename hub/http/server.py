@@ -17,6 +17,7 @@ from hub.events import EventBus
 from hub.http.config import HttpConfig
 from hub.http.config_sources import UNIX_PREFIX, check_exposure
 from hub.http.connection import Crowd, GuardedConnection
+from hub.http.cut_off import CutOff
 from hub.http.listening import bind, url_of
 from hub.http.tls import Certificate
 
@@ -97,7 +98,7 @@ class Server:
             InvalidConfig: somebody else was quicker to listen there.
         """
         config = Config(
-            app,
+            CutOff(app),
             http=GuardedConnection,
             ws="websockets-sansio",
             lifespan="on",
@@ -158,6 +159,10 @@ class Server:
         while (self._state.connections or self._state.tasks) and loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_LOOK_S)
         tasks = list(self._state.tasks)
+        for connection in list(self._state.connections):
+            if isinstance(connection, GuardedConnection) and connection.answering:
+                connection.abort()  # nothing else tells that the answer is not complete
+        await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         if tasks:

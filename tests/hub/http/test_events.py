@@ -205,7 +205,9 @@ def test_a_body_that_never_comes_ends_the_stream_and_is_no_defect(serve: Serve, 
     """A listener that announces a body and sends none loses its stream in good order; the log has no traceback."""
     served = serve(body_timeout=0.2)
     with served.connect() as connection:
-        connection.sendall(f"GET /hub/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n\r\n".encode())
+        connection.sendall(
+            f"GET /hub/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n\r\n".encode()
+        )
         text = b""
         while part := connection.recv(65536):
             text += part
