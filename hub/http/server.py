@@ -72,9 +72,10 @@ class Server:
 
     def close(self) -> None:
         """Give the address back. For a server that was not started; `stop` does it as well. Idempotent."""
+        taken = self._sockets[0].fileno() >= 0
         for bound in self._sockets:
             bound.close()
-        if self._config.host.startswith(UNIX_PREFIX):
+        if taken and self._config.host.startswith(UNIX_PREFIX):  # once: another server may have its place by now
             with contextlib.suppress(OSError):
                 Path(self._config.host.removeprefix(UNIX_PREFIX)).unlink()
 

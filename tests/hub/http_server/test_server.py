@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +80,15 @@ def test_what_is_cut_off_at_the_end_is_answered_and_no_defect(caplog: pytest.Log
         assert text.startswith(b"HTTP/1.1 503 ")
         assert b'"code":"not-ready"' in text
     assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
+def test_the_socket_of_a_successor_stays(tmp_path: Path) -> None:
+    """A server that has given its socket back removes none any more: by then another one may listen there."""
+    path = tmp_path / "hub.sock"
+    first = Server(configure_http(host=f"unix:{path}"))
+    first.close()
+    second = Server(configure_http(host=f"unix:{path}"))
+    first.close()
+    assert path.is_socket()
+    second.close()
+    assert not path.exists()
