@@ -251,6 +251,20 @@ def test_other_sites_pages_can_destroy_nothing(
     assert events.wait("http.refused", method="DELETE")["client"] == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    "media_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
+)
+def test_a_form_starts_no_operation(make_hub: MakeHub, serve: Serve, media_type: str) -> None:
+    """A form is refused by its media type, whether it has fields or none: older browsers tell nothing of its origin."""
+    hub = make_hub()
+    served = serve(hub)
+    hub.provision("tenant")
+    for body in (b"", b"a=b"):
+        answer = served.post("/hub/modules/tenant/hibernate", body, headers={"Content-Type": media_type})
+        assert (answer.status, answer.json()["code"]) == (415, "unsupported-media-type")
+    assert served.post("/hub/modules/tenant/hibernate").status == 200
+
+
 def test_with_tokens_other_origins_are_no_danger(guarded: Served) -> None:
     """With tokens the name and the origin do not matter: a browser sends no bearer token of its own accord."""
     headers = {"Host": "anything.example", "Origin": "https://elsewhere.example", **bearer(Role.READ)}
