@@ -57,6 +57,7 @@ class Server:
         if config.tls_cert is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_cert, config.tls_key)
         self._state = Crowd()
+        self._closed = False
         self._sockets = bind(config)
         self.url = url_of(config, self._sockets)
         name: Any = self._sockets[0].getsockname()
@@ -72,10 +73,12 @@ class Server:
 
     def close(self) -> None:
         """Give the address back. For a server that was not started; `stop` does it as well. Idempotent."""
-        taken = self._sockets[0].fileno() >= 0
+        if self._closed:
+            return  # another server may have the socket's place by now
+        self._closed = True
         for bound in self._sockets:
             bound.close()
-        if taken and self._config.host.startswith(UNIX_PREFIX):  # once: another server may have its place by now
+        if self._config.host.startswith(UNIX_PREFIX):
             with contextlib.suppress(OSError):
                 Path(self._config.host.removeprefix(UNIX_PREFIX)).unlink()
 
