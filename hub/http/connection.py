@@ -15,7 +15,7 @@ from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_lo
 
 _MAX_HEADERS = 100
 _MAX_PIPELINED = 32
-_TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
+TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
 _TURNED_AWAY_TIMEOUT_S = 1.0
 _LINGER_S = 1.0
 _CLOSE_TIMEOUT_S = 5.0
@@ -83,7 +83,7 @@ class GuardedConnection(HttpToolsProtocol):
         """Give the client a while for its first request; or none, where there are too many."""
         super().connection_made(transport)
         excess = len(self.connections) - self._limits.max_connections
-        if self._crowd.ending or excess > _TURNED_AWAY:
+        if self._crowd.ending or excess > TURNED_AWAY:
             transport.abort()
             return
         self._crowded = excess > 0

@@ -16,8 +16,9 @@ from hub.errors import InvalidConfig, ModhubError
 from hub.events import EventBus
 from hub.http.config import HttpConfig
 from hub.http.config_sources import UNIX_PREFIX, check_exposure
-from hub.http.connection import Crowd, GuardedConnection
+from hub.http.connection import TURNED_AWAY, Crowd, GuardedConnection
 from hub.http.cut_off import CutOff
+from hub.http.encrypted import EncryptedConnection
 from hub.http.listening import bind, url_of
 from hub.http.tls import Certificate
 
@@ -58,6 +59,7 @@ class Server:
             self._certificate = Certificate(config.tls_cert, config.tls_key)
         self._state = Crowd()
         self._closed = False
+        self._encrypted: set[EncryptedConnection] = set()
         self._sockets = bind(config)
         self.url = url_of(config, self._sockets)
         name: Any = self._sockets[0].getsockname()
@@ -128,16 +130,23 @@ class Server:
             limits=self._config,
             _loop=loop,
         )
-        tls: dict[str, Any] = {}
-        if self._certificate is not None:
-            tls = {
-                "ssl": self._certificate.context,
-                "ssl_handshake_timeout": self._config.header_timeout,
-                "ssl_shutdown_timeout": _TLS_CLOSE_TIMEOUT_S,
-            }
+        certificate = self._certificate
+
+        def encrypted() -> asyncio.BaseProtocol:
+            assert certificate is not None
+            return EncryptedConnection(
+                factory(),
+                certificate.context,
+                self._encrypted,
+                limit=self._config.max_connections + TURNED_AWAY,
+                handshake_timeout=self._config.header_timeout,
+                shutdown_timeout=_TLS_CLOSE_TIMEOUT_S,
+            )
+
+        made = factory if certificate is None else encrypted
         try:
             for bound in self._sockets:
-                self._servers.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG, **tls))
+                self._servers.append(await loop.create_server(made, sock=bound, backlog=_BACKLOG))
         except OSError as error:
             # Two may have the same address until one of them listens.
             for server in self._servers:
@@ -173,6 +182,8 @@ class Server:
             await asyncio.wait(tasks, timeout=_CANCELLED_TIMEOUT_S)
         for connection in list(self._state.connections):
             connection.transport.abort()
+        for encrypted in list(self._encrypted):  # those whose handshake goes on
+            encrypted.abort()
         for server in self._servers:
             await server.wait_closed()
         while self._state.connections:  # noqa: ASYNC110 - aborted: each is told at the loop's next turn

@@ -109,7 +109,7 @@ class Service:
         client = scope.get("client")
         # All its lines: a proxy may add one of its own behind the one that the client wrote.
         told = HTTPConnection(scope).headers.getlist("x-forwarded-for") if self.config.trusted_proxies else []
-        return client_address(client[0] if client else "", ",".join(told), self._trusted)
+        return client_address(client[0] if client else "", ",".join(told), self._trusted.__contains__)
 
     def admit(self, scope: Scope, role: Role) -> Caller:
         """Return who sends a request that needs a role, and remember it with the request.
