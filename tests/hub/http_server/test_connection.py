@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from hub.http.security_headers import API
 from tests.hub.http_server.rig import read_all, read_response, read_whole_response, serving, until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -291,3 +292,15 @@ def test_a_request_that_takes_too_long_is_cut_off_when_the_server_ends() -> None
         assert running.app.entered.wait(5)
         running.stop().result(5)
         assert b"200" not in read_all(client)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"], ids=["400", "431"]
+)
+def test_what_a_connection_answers_by_itself_has_the_security_headers(sent: bytes) -> None:
+    """They stand on every answer, also on one that the application never sees."""
+    with serving() as running, running.connect() as client:
+        client.sendall(sent)
+        text = read_all(client).lower()
+    for name, value in API.items():
+        assert f"\r\n{name}: {value}\r\n".encode().lower() in text
