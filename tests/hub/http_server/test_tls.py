@@ -119,5 +119,5 @@ def test_silent_handshakes_are_counted_among_the_connections(tmp_path: Path) -> 
         assert (closed, poll.poll(50)) == (90, [])
         for connection in silent:
             connection.close()
-        until(lambda: not running.server._encrypted, "their places are given back")
+        until(lambda: not running.server._encrypted, "their places are given back")  # pyright: ignore[reportPrivateUsage] - what is counted
         assert peer_certificate(running.server.port)
