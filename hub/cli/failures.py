@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hub.cli.refusal import HubRefused
+from hub.cli.terminal import printable
 from hub.errors import (
     InvalidConfig,
     InvalidModuleId,
@@ -47,15 +48,16 @@ def report(error: ModhubError, *, about: str = "") -> None:
         error: the error.
         about: which of several things it is about.
     """
-    click.echo(f"error: {about}: {error.message}" if about else f"error: {error.message}", err=True)
+    message = "\n".join(printable(line) for line in error.message.splitlines())
+    click.echo(f"error: {about}: {message}" if about else f"error: {message}", err=True)
     if isinstance(error, StartFailed | HubRefused) and error.output:
         click.echo("its last output:", err=True)
         for line in error.output.splitlines():
-            click.echo(f"    {line}", err=True)
+            click.echo(f"    {printable(line)}", err=True)
     for note in getattr(error, "__notes__", ()):
         click.echo(f"note: {note}", err=True)
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        click.echo(f"hint: {printable(error.hint)}", err=True)
 
 
 def report_usage(error: click.ClickException) -> None:

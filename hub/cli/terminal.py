@@ -86,6 +86,15 @@ class Terminal:
         self.stream.flush()
 
 
+def printable(text: str) -> str:
+    """Return text that others wrote, with whatever would steer a terminal or begin a line spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
 def _takes(stream: TextIO, text: str) -> bool:
     try:
         text.encode(stream.encoding or "utf-8")

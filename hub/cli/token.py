@@ -30,7 +30,7 @@ def token(name: str, role: str) -> int:
 
     \b
     Only its hash stands in the configuration; the token itself is nowhere but where you put it:
-      modhub token ci --role operate > ci.token 2>> modhub.toml
+      (umask 077; modhub token ci --role operate > ci.token 2>> modhub.toml)
     """  # noqa: D301 - click's mark for a paragraph that is not to be wrapped
     if not _NAME.fullmatch(name):
         raise InvalidConfig(f"{name!r} can't name a token", hint="allowed: 1 to 64 of a-z A-Z 0-9 . _ @ -")

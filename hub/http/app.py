@@ -39,7 +39,8 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
     mounted application: `async with app.router.lifespan_context(app): ...` in the host's.
 
     Args:
-        hub: the hub; entering and leaving it is the caller's business, on this loop, another one or in a thread.
+        hub: the hub; entering and leaving it is the caller's business, on this loop, another one or in a thread. Once
+            left it stays closed to this application, also where it is entered anew.
         config: the configuration; without tokens only this machine may ask.
 
     Returns:

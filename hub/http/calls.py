@@ -68,18 +68,21 @@ class CheckedRoute(APIRoute):
             if needed != NO_ROLE:
                 service: Service = request.app.state.service
                 service.admit(request.scope, Role(needed))
-            if takes_body:
-                _check_media_type(request)
+            if request.method == "POST":
+                _check_media_type(request, takes_body=takes_body)
             return await answer(request)
 
         return checked
 
 
-def _check_media_type(request: Request) -> None:
+def _check_media_type(request: Request, *, takes_body: bool) -> None:
+    """Refuse every type but JSON, also for no body at all: a form of any site's page has one of three others."""
     headers = request.headers
-    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+    told = headers.get("content-type")
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    if told is None and (empty or not takes_body):
         return
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if (told or "").partition(";")[0].strip().lower() != "application/json":
         raise Refused("unsupported-media-type", "the body is no JSON", hint="send `Content-Type: application/json`")
 
 

@@ -117,9 +117,22 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
         raise InvalidConfig(f"http: {key} = {value!r} can't be used", hint=f"allowed: {minimum:g} or more")
     if key == "port" and value > 65535:
         raise InvalidConfig(f"http: port = {value} can't be used", hint="allowed: 0 to 65535")
+    if key == "trusted_proxies":
+        _check_networks(value)
     if key == "host" and not value.removeprefix(UNIX_PREFIX):
         raise InvalidConfig("http: host is empty", hint="allowed: an address, or unix:/path/of/a/socket")
     return value
+
+
+def _check_networks(entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError as error:
+            raise InvalidConfig(
+                f"http: trusted_proxies = {entry!r} can't be used: {error}",
+                hint="allowed: addresses and networks, such as 10.0.0.0/8",
+            ) from None
 
 
 def _tokens(value: Any) -> tuple[Token, ...]:

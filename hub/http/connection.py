@@ -15,7 +15,7 @@ from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_lo
 
 MAX_HEADERS = 100
 _MAX_PIPELINED = 32
-_TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
+TURNED_AWAY = 100  # connections beyond the limit that still get an answer; those beyond these are just closed
 _TURNED_AWAY_TIMEOUT_S = 1.0
 _LINGER_S = 1.0
 _CLOSE_TIMEOUT_S = 5.0
@@ -71,7 +71,7 @@ class GuardedConnection(HttpToolsProtocol):
         """Give the client a while for its first request; or none, where there are too many."""
         super().connection_made(transport)
         excess = len(self.connections) - self._limits.max_connections
-        if self._crowd.ending or excess > _TURNED_AWAY:
+        if self._crowd.ending or excess > TURNED_AWAY:
             transport.abort()
             return
         self._crowded = excess > 0
@@ -110,7 +110,7 @@ class GuardedConnection(HttpToolsProtocol):
             if self._head_bytes > self._limits.max_header_bytes:
                 self._refuse(too_long(self._limits.max_header_bytes, MAX_HEADERS))
                 return
-        if self._in_head or not (self._in_body or self._busy):
+        if self._in_head or not self._busy:  # a body that was answered before its end is waited for no longer either
             self._await_head(self._limits.header_timeout)
 
     def on_message_begin(self) -> None:
@@ -144,6 +144,7 @@ class GuardedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there whole."""
         self._in_body = False
+        self._stop_waiting_for_head()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -182,6 +183,12 @@ class GuardedConnection(HttpToolsProtocol):
         """Close at once, whatever is under way."""
         if not self._lost:
             self.transport.abort()
+
+    @property
+    def answering(self) -> bool:
+        """Whether a response has begun and not ended."""
+        running = self._running
+        return running is not None and running.response_started and not running.response_complete
 
     @property
     def _lost(self) -> bool:

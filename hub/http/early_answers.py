@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from hub.http.security_headers import API
+
 
 @dataclass(frozen=True, slots=True)
 class EarlyAnswer:
@@ -42,8 +44,7 @@ class EarlyAnswer:
             *default_headers,
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-            (b"x-content-type-options", b"nosniff"),
+            *((name.encode(), value.encode()) for name, value in API.items()),
             (b"connection", b"close"),
         ]
         if self.status is HTTPStatus.SERVICE_UNAVAILABLE:

@@ -134,11 +134,15 @@ class Feed:
         Raises:
             ModhubError: the hub can't be asked.
         """
-        await self.start()
         listener = Listener(module_id)
+        self._listeners.add(listener)  # before anything is waited for: who counts listeners counts it from now on
+        try:
+            await self.start()
+        except BaseException:
+            self.leave(listener)
+            raise
         if self.over:
             listener.end()
-        self._listeners.add(listener)
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll(), name="modhub-http-progress")
         return listener

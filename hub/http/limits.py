@@ -13,6 +13,7 @@ from hub.http.refusing import refuse
 from hub.http.service import Service
 
 _SLOT = "modhub.slot"
+_BODY_TIMEOUTS = 4  # for all of a body: it has a limit, and whoever sends a byte now and then holds a slot meanwhile
 _EXEMPT = frozenset({"/health"})  # asked by what decides whether to restart the hub: it must not hear of its load
 
 
@@ -94,18 +95,20 @@ class Limits:
 
     def _limited_receive(self, receive: Receive) -> Receive:
         received, complete = 0, False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._config.body_timeout * _BODY_TIMEOUTS
 
         async def limited() -> Message:
             nonlocal received, complete
             if complete:
                 return await receive()  # what comes now is the client's leaving, whenever that is
             try:
-                async with asyncio.timeout(self._config.body_timeout):
+                async with asyncio.timeout_at(min(end, loop.time() + self._config.body_timeout)):
                     message = await receive()
             except TimeoutError:
                 raise Refused(
                     "request-timeout",
-                    f"nothing of the body came for {self._config.body_timeout:g} s",
+                    f"the body paused for {self._config.body_timeout:g} s, or took {_BODY_TIMEOUTS} times as long",
                     headers={"connection": "close"},
                 ) from None
             if message["type"] == "http.request":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -47,27 +47,18 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[str]) -> str:
+def client_address(peer: str, forwarded_for: str | None, trusted: Callable[[str], bool]) -> str:
     """Return the address of the client.
 
     Args:
         peer: where the connection comes from.
         forwarded_for: header field `X-Forwarded-For`; believed of trusted peers only, from its end up to the first
             address that is not trusted itself: what is before that, anybody may have written.
-        trusted: addresses or networks of reverse proxies.
+        trusted: tells whether an address is a reverse proxy's.
     """
-    networks = [ipaddress.ip_network(entry, strict=False) for entry in trusted]
-
-    def believed(address: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(ip in network for network in networks)
-
     address = peer
     hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
-    while hops and believed(address):
+    while hops and trusted(address):
         address = hops.pop()
     return address
 

@@ -16,7 +16,10 @@ from hub.errors import InvalidConfig, ModhubError
 from hub.events import EventBus
 from hub.http.config import HttpConfig
 from hub.http.config_sources import UNIX_PREFIX, check_exposure
+from hub.http.connection import TURNED_AWAY
 from hub.http.crowd import Crowd
+from hub.http.cut_off import CutOff
+from hub.http.encrypted import EncryptedConnection
 from hub.http.lane_connection import LaneConnection
 from hub.http.listening import bind, url_of
 from hub.http.tls import Certificate
@@ -57,6 +60,8 @@ class Server:
         if config.tls_cert is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_cert, config.tls_key)
         self._state = Crowd()
+        self._closed = False
+        self._encrypted: set[EncryptedConnection] = set()
         self._sockets = bind(config)
         self.url = url_of(config, self._sockets)
         name: Any = self._sockets[0].getsockname()
@@ -72,6 +77,9 @@ class Server:
 
     def close(self) -> None:
         """Give the address back. For a server that was not started; `stop` does it as well. Idempotent."""
+        if self._closed:
+            return  # another server may have the socket's place by now
+        self._closed = True
         for bound in self._sockets:
             bound.close()
         if self._config.host.startswith(UNIX_PREFIX):
@@ -98,7 +106,7 @@ class Server:
             InvalidConfig: somebody else was quicker to listen there.
         """
         config = Config(
-            app,
+            CutOff(app),
             http=LaneConnection,
             ws="websockets-sansio",
             lifespan="on",
@@ -125,16 +133,23 @@ class Server:
             access=getattr(getattr(app, "state", None), "lane", None),  # any application will do, also one without
             _loop=loop,
         )
-        tls: dict[str, Any] = {}
-        if self._certificate is not None:
-            tls = {
-                "ssl": self._certificate.context,
-                "ssl_handshake_timeout": self._config.header_timeout,
-                "ssl_shutdown_timeout": _TLS_CLOSE_TIMEOUT_S,
-            }
+        certificate = self._certificate
+
+        def encrypted() -> asyncio.BaseProtocol:
+            assert certificate is not None
+            return EncryptedConnection(
+                factory(),
+                certificate.context,
+                self._encrypted,
+                limit=self._config.max_connections + TURNED_AWAY,
+                handshake_timeout=self._config.header_timeout,
+                shutdown_timeout=_TLS_CLOSE_TIMEOUT_S,
+            )
+
+        made = factory if certificate is None else encrypted
         try:
             for bound in self._sockets:
-                self._servers.append(await loop.create_server(factory, sock=bound, backlog=_BACKLOG, **tls))
+                self._servers.append(await loop.create_server(made, sock=bound, backlog=_BACKLOG))
         except OSError as error:
             # Two may have the same address until one of them listens.
             for server in self._servers:
@@ -160,6 +175,10 @@ class Server:
         while (self._state.connections or self._state.tasks) and loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_LOOK_S)
         tasks = list(self._state.tasks)
+        for connection in list(self._state.connections):
+            if isinstance(connection, GuardedConnection) and connection.answering:
+                connection.abort()  # nothing else tells that the answer is not complete
+        await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -168,6 +187,8 @@ class Server:
         for connection in list(self._state.connections):
             cut_off += isinstance(connection, LaneConnection) and connection.carrying
             connection.transport.abort()
+        for encrypted in list(self._encrypted):  # those whose handshake goes on
+            encrypted.abort()
         for server in self._servers:
             await server.wait_closed()
         while self._state.connections:  # noqa: ASYNC110 - aborted: each is told at the loop's next turn

@@ -20,6 +20,7 @@ from hub.http.config import HttpConfig, Role
 from hub.http.feed import Feed
 from hub.http.origin import client_address
 from hub.http.problem import Refused, kind_of
+from hub.http.proxy.forwarded import TrustedProxies
 from hub.http.refusals import RefusalLog
 from hub.hub import Hub
 
@@ -38,12 +39,16 @@ class Service:
         authenticator: tells who asks.
         bus: writes the application's own events to the log.
         feed: the hub's events, for those who listen.
+
+    Raises:
+        InvalidConfig: `trusted_proxies` can't be used.
     """
 
     def __init__(self, hub: AsyncHub | Hub, config: HttpConfig) -> None:
         self._hub = hub
         self.config = config
         self.authenticator = Authenticator(config.tokens)
+        self._trusted = TrustedProxies(config.trusted_proxies)
         self.bus = EventBus()
         self.feed = Feed(self.ask)
         self._refusals = RefusalLog(self.bus)
@@ -102,8 +107,9 @@ class Service:
     def address(self, scope: Scope) -> str:
         """Return where a request comes from; empty on a Unix socket."""
         client = scope.get("client")
-        forwarded = HTTPConnection(scope).headers.get("x-forwarded-for") if self.config.trusted_proxies else None
-        return client_address(client[0] if client else "", forwarded, self.config.trusted_proxies)
+        # All its lines: a proxy may add one of its own behind the one that the client wrote.
+        told = HTTPConnection(scope).headers.getlist("x-forwarded-for") if self.config.trusted_proxies else []
+        return client_address(client[0] if client else "", ",".join(told), self._trusted.__contains__)
 
     def admit(self, scope: Scope, role: Role) -> Caller:
         """Return who sends a request that needs a role, and remember it with the request.

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub.http.feed import Listener, event_frame, plain_frame
 from hub.http.limits import SlowReader, release_slot
+from hub.http.problem import Refused
 from hub.http.service import Service
 from hub.info import EventPage
 from hub.messages import ReadEvents
@@ -58,9 +59,15 @@ class EventStream(Response):
             async with anyio.create_task_group() as group:
 
                 async def leave() -> None:
-                    while (await receive())["type"] != "http.disconnect":
-                        pass
-                    group.cancel_scope.cancel()
+                    try:
+                        while (await receive())["type"] != "http.disconnect":
+                            pass
+                    except (
+                        Refused
+                    ):  # of a body that is too long or never comes: nobody could tell when the client leaves
+                        listener.end()
+                    else:
+                        group.cancel_scope.cancel()
 
                 group.start_soon(leave)
                 await self._stream(listener, page, greeting, send)

@@ -13,7 +13,7 @@ from hub.cli.extras import extra_http
 from hub.cli.refusal import HubRefused, HubUnreachable
 from hub.cli.remote.options import hub_options, json_option, module_option
 from hub.cli.remote.sse import parse
-from hub.cli.terminal import Terminal
+from hub.cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
     from hub.cli.remote.client import Client
@@ -101,5 +101,5 @@ def _print(event: dict[str, Any], *, as_json: bool) -> None:
 
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= 100 else text[:97] + "..."

@@ -12,7 +12,7 @@ import click
 from hub.cli.backend.table import write_table
 from hub.cli.remote.amounts import ago, elapsed, memory, percent
 from hub.cli.remote.options import hub_options, json_option, module_argument
-from hub.cli.terminal import Terminal, size
+from hub.cli.terminal import Terminal, printable, size
 from hub.lifecycle import State
 from hub.module_query import SORT_KEYS
 
@@ -126,7 +126,7 @@ def _row(module: dict[str, Any]) -> tuple[str, ...]:
         percent(module["cpu_percent"]),
         str(module["restarts"]),
         "yes" if module["dirty"] else "no",
-        " ".join((module["last_error"] or "").split()),
+        printable(" ".join((module["last_error"] or "").split())),
     )
 
 
@@ -153,7 +153,7 @@ def _tell(module: dict[str, Any]) -> None:
     terminal.write(terminal.paint(module["module_id"], bold=True))
     for key, value in shown.items():
         if value is not None:
-            terminal.write(f"  {key:<15} {value}")
+            terminal.write(f"  {key:<15} {printable(str(value))}")
 
 
 def _operation(info: dict[str, Any]) -> tuple[str, ...]:

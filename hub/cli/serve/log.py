@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from hub.cli.terminal import Terminal
+from hub.cli.terminal import Terminal, printable
 from hub.events import LOGGER_NAME
 
 FORMATS = ("console", "json")
@@ -31,9 +31,10 @@ def configure_log(style: str, stream: TextIO) -> None:
         after += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     else:
         after += [
+            _spelt_out,
             structlog.dev.ConsoleRenderer(
                 colors=Terminal.of(stream).colour, exception_formatter=structlog.dev.plain_traceback
-            )
+            ),
         ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=after, foreign_pre_chain=before))
@@ -42,6 +43,11 @@ def configure_log(style: str, stream: TextIO) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger(LOGGER_NAME).setLevel(logging.INFO)
     logging.raiseExceptions = False  # a log that nobody reads any more is no reason to end
+
+
+def _spelt_out(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Keep what others chose, such as a request's path, from steering the terminal or forging a line."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _without_own_name(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from hub.http.sse import parse_event_id
 from tests.hub.conftest import MakeHub
 from tests.hub.http.conftest import Serve
 from tests.hub.http.serving import Frame, bearer, tokens, wait_until
+from tests.hub.observer import Observer
 
 
 def ends_in(rest: int, frame: Frame) -> bool:
@@ -186,6 +187,32 @@ def test_streams_are_bounded(serve: Serve) -> None:
     wait_until(lambda: served.app.state.service.feed.listening == 0)
     with served.events() as stream:
         assert stream.status == 200
+
+
+def test_streams_are_bounded_when_all_come_at_once(serve: Serve) -> None:
+    """Those that still begin are counted: no more get in while the first one waits for the hub."""
+    served = serve(max_streams=2)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(served.connect()) for _ in range(20)]
+        for connection in connections:
+            connection.sendall(b"GET /hub/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        statuses = [connection.recv(12)[9:] for connection in connections]
+    assert sorted(statuses) == [b"200"] * 2 + [b"503"] * 18
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 5", "Content-Length: 5\r\nExpect: 100-continue"])
+def test_a_body_that_never_comes_ends_the_stream_and_is_no_defect(serve: Serve, events: Observer, head: str) -> None:
+    """A listener that announces a body and sends none loses its stream in good order; the log has no traceback."""
+    served = serve(body_timeout=0.2)
+    with served.connect() as connection:
+        connection.sendall(
+            f"GET /hub/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n\r\n".encode()
+        )
+        text = b""
+        while part := connection.recv(65536):
+            text += part
+    assert text.endswith(b"\r\n0\r\n\r\n")
+    assert not events.all("http.failed")
 
 
 def test_a_client_that_leaves_is_forgotten(serve: Serve) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -70,6 +72,20 @@ def test_a_body_that_does_not_come(serve: Serve) -> None:
         answer = exchange(served, head(*fields))
         assert answer.startswith(b"HTTP/1.1 408")
         assert b"request-timeout" in answer or b"connection: close" in answer.lower()
+
+
+def test_a_body_that_trickles(serve: Serve) -> None:
+    """A byte now and then buys no time without end: a request at work is one of few."""
+    served = serve(body_timeout=0.2)
+    with served.connect() as connection:
+        connection.sendall(head("Content-Length: 1000"))
+        connection.settimeout(0.05)
+        began, answer = time.monotonic(), b""
+        while not answer and time.monotonic() - began < 5:
+            connection.sendall(b" ")
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408")
 
 
 def test_a_body_that_nobody_wants_is_not_waited_for(serve: Serve) -> None:

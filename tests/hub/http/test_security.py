@@ -16,6 +16,7 @@ from hub.http.auth import Authenticator, may
 from hub.http.calls import ROLE_KEY
 from hub.http.origin import Provenance, client_address, host_allowed, is_loopback, refusal
 from hub.http.problem import Refused
+from hub.http.proxy.forwarded import TrustedProxies
 from tests.hub.conftest import MakeHub
 from tests.hub.http.conftest import Serve
 from tests.hub.http.serving import TOKENS, Served, bearer, tokens
@@ -222,7 +223,7 @@ def test_addresses_of_this_machine(address: str, loopback: bool) -> None:
 )
 def test_forwarded_addresses(peer: str, forwarded: str | None, trusted: list[str], client: str) -> None:
     """`X-Forwarded-For` is believed of trusted proxies alone, and not beyond the first address that is not trusted."""
-    assert client_address(peer, forwarded, trusted) == client
+    assert client_address(peer, forwarded, TrustedProxies(trusted).__contains__) == client
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,20 @@ def test_other_sites_pages_can_destroy_nothing(
     assert events.wait("http.refused", method="DELETE")["client"] == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    "media_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
+)
+def test_a_form_starts_no_operation(make_hub: MakeHub, serve: Serve, media_type: str) -> None:
+    """A form is refused by its media type, whether it has fields or none: older browsers tell nothing of its origin."""
+    hub = make_hub()
+    served = serve(hub)
+    hub.provision("tenant")
+    for body in (b"", b"a=b"):
+        answer = served.post("/hub/modules/tenant/hibernate", body, headers={"Content-Type": media_type})
+        assert (answer.status, answer.json()["code"]) == (415, "unsupported-media-type")
+    assert served.post("/hub/modules/tenant/hibernate").status == 200
+
+
 def test_with_tokens_other_origins_are_no_danger(guarded: Served) -> None:
     """With tokens the name and the origin do not matter: a browser sends no bearer token of its own accord."""
     headers = {"Host": "anything.example", "Origin": "https://elsewhere.example", **bearer(Role.READ)}
@@ -274,6 +289,18 @@ def test_only_this_machine_without_tokens(make_hub: MakeHub, serve: Serve) -> No
     assert served.get("/hub/whoami", headers={"X-Forwarded-For": "192.0.2.7"}).status == 403
     assert served.get("/hub/whoami", headers={"X-Forwarded-For": "127.0.0.1"}).status == 200
     assert serve(hub).get("/hub/whoami", headers={"X-Forwarded-For": "192.0.2.7"}).status == 200
+
+
+def test_an_address_that_a_proxy_adds_in_a_line_of_its_own_is_heard(make_hub: MakeHub, serve: Serve) -> None:
+    """A client can't write the address of this machine before what a trusted proxy says of it.
+
+    Some proxies (HAProxy's `option forwardfor`) add a line of their own instead of appending to the client's.
+    """
+    served = serve(make_hub(), trusted_proxies=("127.0.0.1",))
+    with served.connect() as connection:
+        lines = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 192.0.2.7\r\n"
+        connection.sendall(f"GET /hub/whoami HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
 
 
 def test_a_websocket_from_another_site_is_refused(serve: Serve) -> None:

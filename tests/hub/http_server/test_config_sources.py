@@ -93,6 +93,8 @@ def test_the_places_of_last_resort_belong_together(file: Path) -> None:
         ({"tls_key": "/k"}, "tls_cert is missing"),
         ({"tls_key": 3, "tls_cert": "/c"}, "tls_key = 3"),
         ({"max_requests": 0}, "1 or more"),
+        ({"trusted_proxies": ["nginx"]}, "trusted_proxies = 'nginx'"),
+        ({"trusted_proxies": ["10.0.0.1/8"]}, "host bits"),
         ({"header_timeout": float("inf")}, "header_timeout"),
         ({"proxy_role": "root"}, "proxy_role"),
         ({"tokens": {"ci": DIGEST}}, r"\[\[http.tokens\]\]"),

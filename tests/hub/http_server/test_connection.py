@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from hub.http.security_headers import API
 from tests.hub.http_server.rig import read_all, read_response, read_whole_response, serving, until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -56,6 +57,26 @@ def test_a_slow_head_is_answered_with_408() -> None:
                 break
         assert problem(text) == (408, "request-timeout")
         assert time.monotonic() - began < 2
+
+
+def test_a_body_that_nobody_reads_buys_no_time() -> None:
+    """Who was answered before their body was read, as one without a token is, can't keep the connection by sending it."""
+    with serving(header_timeout=0.2, keep_alive=60) as running, running.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        read_response(client)
+        client.sendall(b"x")
+        assert read_all(client) == b""
+
+
+def test_a_request_after_a_body_that_nobody_read_is_answered() -> None:
+    """Who sends the rest of it in time can go on with the connection, and gets the whole time for the next head."""
+    with serving(header_timeout=0.4, keep_alive=60) as running, running.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+        read_response(client)
+        for part in (b"x", b"y" + GET[:-4], GET[-4:]):
+            client.sendall(part)
+            time.sleep(0.25)
+        assert read_response(client) == b"hello"
 
 
 def test_empty_lines_buy_no_time() -> None:
@@ -271,3 +292,15 @@ def test_a_request_that_takes_too_long_is_cut_off_when_the_server_ends() -> None
         assert running.app.entered.wait(5)
         running.stop().result(5)
         assert b"200" not in read_all(client)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"], ids=["400", "431"]
+)
+def test_what_a_connection_answers_by_itself_has_the_security_headers(sent: bytes) -> None:
+    """They stand on every answer, also on one that the application never sees."""
+    with serving() as running, running.connect() as client:
+        client.sendall(sent)
+        text = read_all(client).lower()
+    for name, value in API.items():
+        assert f"\r\n{name}: {value}\r\n".encode().lower() in text

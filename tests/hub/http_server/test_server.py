@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from hub.errors import InvalidConfig, ModhubError
 from hub.http.config_sources import configure_http
 from hub.http.server import Server
-from tests.hub.http_server.rig import App, read_response, serving
+from tests.hub.http_server.rig import App, read_all, read_response, serving, until
 
 
 def test_localhost_is_both_of_its_addresses() -> None:
@@ -65,3 +66,29 @@ def test_an_application_that_does_not_start_is_told() -> None:
     server = Server(configure_http(port=0))
     with pytest.raises(ModhubError, match="did not start"):
         asyncio.run(server.start(broken))
+
+
+def test_what_is_cut_off_at_the_end_is_answered_and_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    """A request that takes longer than `drain_timeout` is told that the hub closes; the log has no traceback."""
+    with serving(drain_timeout=0.1) as running, running.connect() as waiting, running.connect() as flooded:
+        waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(running.app.entered.is_set, "it is at work")
+        flooded.sendall(b"GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert flooded.recv(15) == b"HTTP/1.1 200 OK"
+        running.stop().result(10)
+        text = read_all(waiting)
+        assert text.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"not-ready"' in text
+    assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
+def test_the_socket_of_a_successor_stays(tmp_path: Path) -> None:
+    """A server that has given its socket back removes none any more: by then another one may listen there."""
+    path = tmp_path / "hub.sock"
+    first = Server(configure_http(host=f"unix:{path}"))
+    first.close()
+    second = Server(configure_http(host=f"unix:{path}"))
+    first.close()
+    assert path.is_socket()
+    second.close()
+    assert not path.exists()

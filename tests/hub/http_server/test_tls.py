@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import ssl
 import subprocess
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from hub.errors import InvalidConfig
 from hub.http.config_sources import configure_http
 from hub.http.server import Server
-from tests.hub.http_server.rig import make_certificate, peer_certificate, read_all, serving
+from tests.hub.http_server.rig import make_certificate, peer_certificate, read_all, serving, until
 
 
 def test_requests_come_over_tls(tmp_path: Path) -> None:
@@ -98,3 +100,24 @@ def test_a_key_with_a_passphrase_does_not_ask_for_it(tmp_path: Path) -> None:
     assert from_plain != Path(str(key) + ".enc").read_bytes()
     with pytest.raises(InvalidConfig, match="passphrase"):
         Server(configure_http(port=0, tls_cert=certificate, tls_key=Path(str(key) + ".enc")))
+
+
+def test_silent_handshakes_are_counted_among_the_connections(tmp_path: Path) -> None:
+    """Who only connects takes no descriptor without end: beyond the limit a connection is closed at once."""
+    certificate, key = make_certificate(tmp_path, "one")
+    options = {"tls_cert": certificate, "tls_key": key, "max_connections": 10, "header_timeout": 5.0}
+    with serving(**options) as running, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(running.connect()) for _ in range(200)]
+        poll = select.poll()
+        for connection in silent:
+            poll.register(connection, select.POLLIN)
+        closed = 0
+        until(lambda: len(poll.poll(0)) == 90, "those beyond 110 are closed")
+        for descriptor, _ in poll.poll(0):
+            poll.unregister(descriptor)
+            closed += 1
+        assert (closed, poll.poll(50)) == (90, [])
+        for connection in silent:
+            connection.close()
+        until(lambda: not running.server._encrypted, "their places are given back")  # pyright: ignore[reportPrivateUsage] - what is counted
+        assert peer_certificate(running.server.port)
