@@ -21,6 +21,7 @@ from hub.http.pages import dashboard_routes
 from hub.http.proxied import Proxied
 from hub.http.security_headers import SecurityHeaders
 from hub.http.service import Service
+from hub.http.virtual_hosts import ByHost
 from hub.hub import Hub
 
 CALLS: tuple[Call, ...] = (
@@ -64,6 +65,7 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
         redirect_slashes=False,
         middleware=[
             Middleware(DefectsAnswered, service=service),
+            Middleware(ByHost, hosts=service.hosts),
             Middleware(SecurityHeaders),
             Middleware(Gate, service=service),
             Middleware(Limits, service=service),

@@ -18,9 +18,11 @@ from hub.events import EventBus
 from hub.http.auth import Authenticator, Caller, require
 from hub.http.config import HttpConfig, Role
 from hub.http.feed import Feed
-from hub.http.origin import client_address
+from hub.http.origin import client_address, client_scheme
+from hub.http.paths import VIRTUAL_HOST
 from hub.http.problem import Refused, kind_of
 from hub.http.refusals import RefusalLog
+from hub.http.virtual_hosts import VirtualHosts
 from hub.hub import Hub
 
 R = TypeVar("R")
@@ -36,6 +38,7 @@ class Service:
     Attributes:
         config: the configuration.
         authenticator: tells who asks.
+        hosts: tells which module a host is.
         bus: writes the application's own events to the log.
         feed: the hub's events, for those who listen.
     """
@@ -44,6 +47,7 @@ class Service:
         self._hub = hub
         self.config = config
         self.authenticator = Authenticator(config.tokens)
+        self.hosts = VirtualHosts(config)
         self.bus = EventBus()
         self.feed = Feed(self.ask)
         self._refusals = RefusalLog(self.bus)
@@ -105,6 +109,12 @@ class Service:
         forwarded = HTTPConnection(scope).headers.get("x-forwarded-for") if self.config.trusted_proxies else None
         return client_address(client[0] if client else "", forwarded, self.config.trusted_proxies)
 
+    def scheme(self, scope: Scope) -> str:
+        """Return `http` or `https`, as the client came."""
+        client = scope.get("client")
+        told = HTTPConnection(scope).headers.get("x-forwarded-proto") if self.config.trusted_proxies else None
+        return client_scheme(scope["scheme"], client[0] if client else "", told, self.config.trusted_proxies)
+
     def admit(self, scope: Scope, role: Role) -> Caller:
         """Return who sends a request that needs a role, and remember it with the request.
 
@@ -121,9 +131,10 @@ class Service:
         """Log that a request was refused."""
         status = error.status_code if isinstance(error, Refused) else kind_of(error).status
         caller: Caller | None = scope.get("state", {}).get("caller")
+        label: str | None = scope.get(VIRTUAL_HOST)
         self._refusals.write(
             method=scope.get("method", "WEBSOCKET"),
-            path=scope["path"],
+            path=scope["path"] if label is None else f"//{label}.{self.config.proxy_domain}{scope['path']}",
             status=status,
             code=error.code,
             client=self.address(scope),
