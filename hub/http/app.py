@@ -76,7 +76,7 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
     app.state.service = service
     for call in CALLS:
         add_call(app, call, secured=service.authenticator.required)
-    app.router.routes.extend([*description_routes(app), *dashboard_routes()])
+    app.router.routes.extend([*description_routes(app), *dashboard_routes(service.hosts.domain)])
     install_handlers(app, service)
     return app
 

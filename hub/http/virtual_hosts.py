@@ -20,11 +20,14 @@ class VirtualHosts:
 
     Args:
         config: `proxy_domain`; a name that is listed in `allowed_hosts`, or is `host`, is the hub's own wherever it is.
+
+    Attributes:
+        domain: the domain below which modules have names; empty = they have none.
     """
 
     def __init__(self, config: HttpConfig) -> None:
-        domain = config.proxy_domain.lower().strip(".")
-        self._suffix = f".{domain}" if domain else ""
+        self.domain = config.proxy_domain.lower()
+        self._suffix = f".{self.domain}" if self.domain else ""
         self._own = frozenset(name.lower() for name in (config.host, *config.allowed_hosts))
         self.label = lru_cache(maxsize=1024)(self._label)
 
