@@ -135,7 +135,8 @@ async def get_module_log(
     ] = None,
     max_bytes: Annotated[int, Query(ge=1, le=1048576, description="At the most so many.")] = 65536,
     log_id: Annotated[
-        str, Query(max_length=100, description="Of which log `offset` is, as `log_id` told; without it, the present one.")
+        str,
+        Query(max_length=100, description="Of which log `offset` is, as `log_id` told; without it, the present one."),
     ] = "",
 ) -> Response:
     """Tells a part of the output of its processes."""

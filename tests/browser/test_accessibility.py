@@ -53,10 +53,11 @@ def test_nothing_is_in_anybodys_way(site: Site, open_page: OpenPage, look: str, 
         take_picture(page, f"{look}-{what}", full_page=what in {"list", "module"} and look.startswith("phone"))
 
     check("list")
-    box, name = page.get_by_label("Select awake").bounding_box(), page.get_by_role("link", name="awake").bounding_box()
+    box = page.get_by_label("Select awake").bounding_box()
+    link = page.get_by_role("link", name="awake").bounding_box()
     assert box is not None
-    assert name is not None
-    assert box["x"] + box["width"] <= name["x"], "the box lies over the name"
+    assert link is not None
+    assert box["x"] + box["width"] <= link["x"], "the box lies over the name"
     page.get_by_label("Select awake").check()
     page.get_by_label("Select fallen").check()
     check("selection")

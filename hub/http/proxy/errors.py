@@ -83,6 +83,7 @@ PROXY_ERRORS: tuple[type[ProxyError], ...] = (
     InstanceUnreachable,
     WakeTimeout,
     InstanceTimeout,
+    ProxyError,
 )
 """All of them, for tables."""
 
