@@ -247,7 +247,9 @@ def test_progress_of_transfers(make_hub: MakeHub, serve: Serve, monkeypatch: pyt
     assert {frame.id for frame in progress} == {None}
     assert {frame.data["status"] for frame in progress[:-1]} == {"running"}
     assert progress[-1].data["operation"] == "deprovision"
-    assert max(frame.data["bytes_done"] for frame in progress) >= 16_000_000
+    assert max(frame.data["bytes_total"] for frame in progress) >= 16_000_000
+    # How far it was is told as often as somebody looked: not necessarily at the moment before its end.
+    assert max(frame.data["bytes_done"] for frame in progress) > 0
 
 
 def test_a_stream_needs_a_token(serve: Serve) -> None:
