@@ -31,6 +31,11 @@ class VirtualHosts:
         self._own = frozenset(name.lower() for name in (config.host, *config.allowed_hosts))
         self.label = lru_cache(maxsize=1024)(self._label)
 
+    def note(self, scope: Scope) -> None:
+        """Note with a request which virtual host it is for; whatever decides about one needs it."""
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        scope[VIRTUAL_HOST] = self.label(host.decode("latin-1"))
+
     def _label(self, host: str | None) -> str | None:
         """Return what a `Host` names below the domain, a module's id or not; `None` = the host is not below it."""
         split = split_host(host) if self._suffix else None
@@ -63,6 +68,5 @@ class ByHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] in {"http", "websocket"}:
-            host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-            scope[VIRTUAL_HOST] = self._hosts.label(host.decode("latin-1"))
+            self._hosts.note(scope)
         await self._app(scope, receive, send)
