@@ -363,8 +363,8 @@ answer 403 and 503; 400 where it has parameters, 401 where there are tokens, 408
 
 {table(("call", "role", "status", "answer", "problems", "meaning"), calls)}
 
-Beside them: `/` and `/modules/{{id}}`, the dashboard; `/docs`; `/openapi.json`; and below `/hub/proxy/{{id}}/` the instances
-themselves, for the role `proxy_role`.
+Beside them: `/` and `/modules/{{id}}`, the dashboard; `/docs`; `/openapi.json`; and below `/hub/proxy/{{id}}/`, or
+at `{{id}}.localhost` (`proxy_domain`), the instances themselves, for the role `proxy_role`.
 
 **Operations** answer when they are done. With `?wait=false` they answer 202 as soon as they are accepted, with where to ask
 for them in `Location`. Past `?timeout=SECONDS` the answer is 504: `started` tells whether the operation goes on, `op_id`
@@ -387,7 +387,10 @@ those before it may: `read`, `operate`, `obliterate`. No cookie is ever set or r
 
 **Without tokens** only this machine may ask, and everybody on it may do everything. Pages of other sites, which a browser
 on this machine shows, may not: `Host` must be a name of loopback or of `allowed_hosts`, `Origin` the hub's own, and
-`Sec-Fetch-Site` `same-origin` or `none`; only the hub's pages may be navigated to from elsewhere.
+`Sec-Fetch-Site` `same-origin` or `none`; only the hub's pages, and modules' host names, may be navigated to from elsewhere.
+
+**Between the hub and modules' host names** the latter always holds, with tokens too: a module's page may act on its own
+instance, and neither on the hub nor on another module.
 
 `X-Forwarded-For` is believed of `trusted_proxies` alone. Who asked stands in the log with each operation (`asked_by`: the
 token's name, or `local`, and the address), and refusals as `http.refused`; a token stands nowhere.

@@ -114,7 +114,7 @@ class Awakener:
     async def _provision(self, message: Provision) -> ModuleInfo:
         # A crashed module is the watchdog's to restart. A provision would do so at once, each time: clients that try again
         # without a pause would start a server that does not last for ever anew, past its backoff.
-        while await self._crashed(message.module_id):
+        while await self._crashed(message.module_id):  # noqa: ASYNC110 - the hub may be another process: it has to be asked
             await anyio.sleep(_LOOK_S)
         with translated(message):
             return await self._registry.ask_async(message)

@@ -88,5 +88,4 @@ export const api = {
   ask: (request, id, body, query) => call("POST", `${module(id)}/${request}`, { query, body }),
   obliterate: (id) => call("DELETE", module(id)),
   bulk: (operation, ids, kind = null) => call("POST", "hub/bulk", { body: { operation, module_ids: ids, kind } }),
-  proxyUrl: (id) => urlOf(`hub/proxy/${encodeURIComponent(id)}/`).href,
 };

@@ -1,8 +1,8 @@
 // The facts of a module, as its page shows them.
 
-import { api } from "./api.js";
 import { h, setText } from "./dom.js";
 import { ago, bytes, count, duration, moment, percent } from "./format.js";
+import { instanceUrl } from "./instance_url.js";
 import { session } from "./session.js";
 
 const FACTS = [
@@ -43,7 +43,7 @@ export class Facts {
 
   /** The link through the proxy, where a click can open it: a browser sends no token with it. */
   #way(module) {
-    const href = api.proxyUrl(module.module_id);
+    const href = instanceUrl(module.module_id);
     if (session.identity?.authenticated) return [h("code", {}, href), h("span", { class: "muted" }, " with the token as a header")];
     return [h("a", { href, target: "_blank", rel: "noopener noreferrer" }, href), h("span", { class: "muted" }, " if it speaks HTTP; wakes it")];
   }

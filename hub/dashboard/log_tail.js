@@ -12,6 +12,7 @@ const MOST_CHARACTERS = 200_000;
 
 export class LogTail {
   #offset = null;
+  #logId = "";
   #length = 0;
   #timer = null;
   #abort = null;
@@ -69,20 +70,22 @@ export class LogTail {
   /** Read what is new; returns whether there is more. */
   async #once() {
     const { signal } = this.#abort;
-    const query = this.#offset === null ? { max_bytes: FIRST_BYTES } : { offset: this.#offset, max_bytes: NEXT_BYTES };
+    const query = this.#offset === null ? { max_bytes: FIRST_BYTES } : { offset: this.#offset, log_id: this.#logId, max_bytes: NEXT_BYTES };
     const chunk = await api.log(this.id, query, signal);
     if (signal.aborted) return false;
-    const anew = this.#offset === null || chunk.size < this.#offset;
+    // Another log: the module was sent home or obliterated; that one is read from its beginning.
+    const anew = this.#offset === null || chunk.log_id !== this.#logId || chunk.offset < this.#offset;
     if (anew) {
       this.#text.replaceChildren();
       this.#length = 0;
     } else if (chunk.offset > this.#offset) {
       this.#append(`… ${bytes(chunk.offset - this.#offset)} were rotated away …\n`);
     }
-    this.#offset = chunk.size < (this.#offset ?? 0) ? null : chunk.next_offset;
+    this.#offset = chunk.next_offset;
+    this.#logId = chunk.log_id;
     this.#append(plain(chunk.text));
     setText(this.#size, `${bytes(chunk.size)} in all`);
-    return this.#offset !== null && this.#offset < chunk.size && chunk.text !== "";
+    return this.#offset < chunk.size && chunk.text !== "";
   }
 
   #append(text) {

@@ -29,6 +29,8 @@ export class Shell {
     get("theme").append(icon("theme"));
     get("theme").addEventListener("click", () => this.#turnTheme());
     document.body.append(this.#dock);
+    // What stands before the end of the page makes the page longer by as much: its last rows can be scrolled clear of it.
+    new ResizeObserver(([{ target }]) => document.body.style.setProperty("--docked", `${target.offsetHeight}px`)).observe(this.#dock);
     this.#showTheme();
     session.on("identity", (identity) => this.#identify(identity));
   }

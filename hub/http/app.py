@@ -21,6 +21,7 @@ from hub.http.pages import dashboard_routes
 from hub.http.proxied import Proxied, ProxyAccess
 from hub.http.security_headers import SecurityHeaders
 from hub.http.service import Service
+from hub.http.virtual_hosts import ByHost
 from hub.hub import Hub
 
 CALLS: tuple[Call, ...] = (
@@ -66,6 +67,7 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
         redirect_slashes=False,
         middleware=[
             Middleware(DefectsAnswered, service=service),
+            Middleware(ByHost, hosts=service.hosts),
             Middleware(SecurityHeaders),
             Middleware(Gate, service=service),
             Middleware(Limits, service=service),
@@ -77,7 +79,7 @@ def create_app(hub: AsyncHub | Hub, config: HttpConfig | None = None) -> FastAPI
     app.state.lane = access  # for our own server; others know nothing of it
     for call in CALLS:
         add_call(app, call, secured=service.authenticator.required)
-    app.router.routes.extend([*description_routes(app), *dashboard_routes()])
+    app.router.routes.extend([*description_routes(app), *dashboard_routes(service.hosts.domain)])
     install_handlers(app, service)
     return app
 

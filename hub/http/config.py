@@ -68,7 +68,12 @@ class HttpConfig:
     proxy: bool = _option(True, "Whether `/hub/proxy/` reaches instances.")
     proxy_sandbox: bool = _option(
         True,
-        "Whether pages of instances run in an origin of their own, unable to act on the hub with its user's rights.",
+        "Whether pages of instances below `/hub/proxy/` run in an origin of their own, unable to act on the hub with its "
+        "user's rights.",
+    )
+    proxy_domain: str = _option(
+        "localhost",
+        "Domain below which each module has a host name, `{id}.localhost`, that leads to its instance; empty = none.",
     )
     proxy_role: Role = _option(Role.OPERATE, "Role that a request through the proxy needs.")
     proxy_wake_timeout: float = _option(30.0, "Seconds a request waits for its module to wake; then 503.", minimum=0.1)

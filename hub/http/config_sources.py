@@ -25,6 +25,8 @@ _TYPES = get_type_hints(HttpConfig)
 _TEXTS = frozenset(name for name, hint in _TYPES.items() if hint in {str, Path | None, Role})
 _TOKEN_KEYS = tuple(f.name for f in dataclasses.fields(Token))
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+# The last label is no number: a browser takes such a name for an address.
+_DOMAIN = re.compile(r"((?!-)[a-z0-9-]{1,63}(?<!-)\.){0,8}(?!-)(?=[^.]*[a-z])[a-z0-9-]{1,63}(?<!-)|")
 _NAME = re.compile(r"[!-~]{1,64}")  # stands in the log and in headers
 
 
@@ -119,6 +121,8 @@ def _check(spec: dataclasses.Field[Any], value: Any) -> Any:
         raise InvalidConfig(f"http: port = {value} can't be used", hint="allowed: 0 to 65535")
     if key == "trusted_proxies":
         _check_networks(value)
+    if key == "proxy_domain" and not _DOMAIN.fullmatch(value.lower()):
+        raise InvalidConfig(f"http: proxy_domain = {value!r} can't be used", hint="allowed: a domain, or nothing")
     if key == "host" and not value.removeprefix(UNIX_PREFIX):
         raise InvalidConfig("http: host is empty", hint="allowed: an address, or unix:/path/of/a/socket")
     return value

@@ -32,6 +32,7 @@ def docs_page(description: Mapping[str, Any]) -> bytes:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(info["title"])} API</title>
+<link rel="icon" type="image/svg+xml" href="dashboard/mark.svg">
 <link rel="stylesheet" href="docs.css">
 </head>
 <body>

@@ -166,7 +166,9 @@ class Feed:
             started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             runner = asyncio.create_task(self._run(started), name="modhub-http-feed")
             try:
-                await started
+                await asyncio.wait((started, runner), return_when=asyncio.FIRST_COMPLETED)
+                if runner.done():
+                    await runner  # raises whatever it failed with: who waits here must not wait for ever
             except BaseException:
                 runner.cancel()
                 raise
@@ -189,12 +191,8 @@ class Feed:
     async def _run(self, started: asyncio.Future[None]) -> None:
         async with ActorSystem("modhub-http") as system:
             subscriber = system.spawn(_Subscriber, self, name="feed")
-            try:
-                await self._ask(Subscribe(subscriber))
-                page = await self._ask(ReadEvents(limit=1))
-            except ModhubError as error:
-                started.set_exception(error)
-                return
+            await self._ask(Subscribe(subscriber))
+            page = await self._ask(ReadEvents(limit=1))
             self._run_id, self._last = page.run_id, max(self._last, page.last)
             if not started.done():
                 started.set_result(None)
@@ -236,7 +234,7 @@ class Feed:
         known: dict[str, OperationInfo] = {}
         while True:
             with contextlib.suppress(ModhubError):
-                running = {info.op_id: info for info in await self._ask(ListOperations())}
+                running = {info.op_id: info for info in await self._ask(ListOperations(transfers_only=True))}
                 for op_id in known.keys() - running.keys():
                     with contextlib.suppress(OperationNotFound):
                         self._tell_progress(await self._ask(DescribeOperation(op_id)))

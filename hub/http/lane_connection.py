@@ -51,7 +51,7 @@ class _Head:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in _NOT_PLAIN or (name == b"host" and _is_subdomain_of_localhost(value)):
+        if name in _NOT_PLAIN:
             self.plain = False
         self.headers.append((name, value))
 
@@ -272,10 +272,3 @@ class LaneConnection(GuardedConnection, asyncio.BufferedProtocol):  # pyright: i
 
     def _await_request(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-
-def _is_subdomain_of_localhost(host: bytes) -> bool:
-    """Tell whether a `Host` may name a module, so that the path does not."""
-    return host.rpartition(b":")[0].lower().rstrip(b".").endswith(b".localhost") or host.lower().rstrip(b".").endswith(
-        b".localhost"
-    )

@@ -60,10 +60,10 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, within its limits."""
-        path = route_path(scope)
-        if scope["type"] != "http" or is_proxied(path):
+        if scope["type"] != "http" or is_proxied(scope):
             await self._app(scope, receive, send)
             return
+        path = route_path(scope)
         if (refused := self._refusal(scope, path)) is not None:
             self._service.log_refusal(scope, refused)
             await refuse(refused, scope, receive, send)

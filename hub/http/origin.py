@@ -63,6 +63,21 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Callable[[str]
     return address
 
 
+def client_scheme(scheme: str, peer: str, forwarded_proto: str | None, trusted: Callable[[str], bool]) -> str:
+    """Return `http` or `https`, as the client came.
+
+    Args:
+        scheme: how the request came here; that of a WebSocket is as good.
+        peer: where the connection comes from.
+        forwarded_proto: header field `X-Forwarded-Proto`; believed of trusted peers only, which may have ended the TLS.
+        trusted: tells whether an address is a reverse proxy's whose word is taken.
+    """
+    told = (forwarded_proto or "").strip().lower()
+    if told in {"http", "https"} and trusted(peer):
+        return told
+    return "https" if scheme in {"https", "wss"} else "http"
+
+
 def split_host(host: str | None) -> tuple[str, int | None] | None:
     """Return name and port of a `Host`; `None` if it is none."""
     if not host or any(character in host for character in " \t@/\\?#"):
@@ -97,19 +112,24 @@ def host_allowed(host: str | None, allowed: Sequence[str], *, loopback: bool) ->
     return loopback and (name == "localhost" or ((name[0].isdigit() or ":" in name) and is_loopback(name)))
 
 
+def split_origin(origin: str) -> tuple[str, int] | None:
+    """Return name and port of an `Origin`; `None` if it is that of no page from a server."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or parts.hostname is None:
+        return None
+    return parts.hostname.lower(), port or _DEFAULT_PORTS[parts.scheme]
+
+
 def same_origin(provenance: Provenance) -> bool:
     """Tell whether the `Origin` is that of the hub's own pages, as this request's `Host` names it."""
     host = split_host(provenance.host)
-    if host is None or not provenance.origin:
+    theirs = split_origin(provenance.origin) if provenance.origin else None
+    if host is None or theirs is None:
         return False
-    try:
-        origin = urlsplit(provenance.origin)
-        port = origin.port
-    except ValueError:
-        return False
-    if origin.scheme not in {"http", "https"} or origin.hostname is None:
-        return False
-    theirs = origin.hostname.lower(), port or _DEFAULT_PORTS[origin.scheme]
     return theirs == (host[0], host[1] or _DEFAULT_PORTS.get(provenance.scheme))
 
 
@@ -127,13 +147,35 @@ def refusal(provenance: Provenance, allowed: Sequence[str]) -> str | None:
         return f"the hub does not go by the name {provenance.host!r:.100}"
     if provenance.origin is not None and not same_origin(provenance):
         return f"it was sent by a page of {provenance.origin!r:.100}"
-    if provenance.fetch_site in {None, "none", "same-origin"}:
+    if provenance.fetch_site in {None, "none", "same-origin"} or (provenance.page and _is_navigation(provenance)):
         return None
-    navigation = (
+    return "it was sent by a page of another site"
+
+
+def virtual_host_refusal(provenance: Provenance) -> str | None:
+    """Decide about a request for a module's virtual host: its own pages, and no others, may do more than lead there.
+
+    Others are the hub's pages, another module's, and those of the same name at another port.
+
+    Args:
+        provenance: where it comes from.
+
+    Returns:
+        Why it is refused; `None` = it is not.
+    """
+    own = provenance.fetch_site == "same-origin"
+    # A page with the referrer policy `no-referrer` sends its own forms with `null`.
+    if provenance.origin is not None and not same_origin(provenance) and not (own and provenance.origin == "null"):
+        return f"it was sent by a page of {provenance.origin!r:.100}"
+    if own or provenance.fetch_site in {None, "none"} or _is_navigation(provenance):
+        return None
+    return "it was sent by a page of another site"
+
+
+def _is_navigation(provenance: Provenance) -> bool:
+    """Tell whether somebody follows a link or the like, in a window of its own and not in a frame."""
+    return (
         provenance.method in {"GET", "HEAD"}
         and provenance.fetch_mode == "navigate"
         and provenance.fetch_dest == "document"
     )
-    if provenance.page and navigation:
-        return None
-    return "it was sent by a page of another site"

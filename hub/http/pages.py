@@ -6,6 +6,7 @@ import hashlib
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -61,10 +62,15 @@ def asset_response(request: Request, asset: Asset) -> Response:
     return Response(asset.body, headers={**fields, "content-type": asset.media_type})
 
 
-def dashboard_routes() -> list[Route]:
-    """Return the routes of the dashboard's pages and files."""
+def dashboard_routes(proxy_domain: str) -> list[Route]:
+    """Return the routes of the dashboard's pages and files.
+
+    Args:
+        proxy_domain: written into the page, which has links to modules' virtual hosts; empty = there are none.
+    """
     assets = load_assets(resources.files("hub") / "dashboard")
-    index = assets["index.html"]
+    told = f'name="proxy-domain" content="{escape(proxy_domain)}"'.encode()
+    index = asset_of("index.html", assets["index.html"].body.replace(b'name="proxy-domain" content=""', told))
     # The same page one level below: what it refers to is relative, since it may be mounted anywhere.
     below = asset_of("index.html", index.body.replace(b'"./', b'"../'))
 

@@ -1,10 +1,12 @@
-"""What kind of thing a path leads to; all below the path that the application is mounted at."""
+"""What kind of thing a request leads to; all paths are below the one that the application is mounted at."""
 
 from __future__ import annotations
 
 from starlette.types import Scope
 
 PROXY = "/hub/proxy"
+VIRTUAL_HOST = "modhub.virtual_host"
+"""Key of the scope: what the request's host names below `proxy_domain`; `None` = it is the hub's own."""
 
 
 def route_path(scope: Scope) -> str:
@@ -16,9 +18,9 @@ def route_path(scope: Scope) -> str:
     return path
 
 
-def is_proxied(path: str) -> bool:
-    """Tell whether a path leads to an instance."""
-    return path.startswith(PROXY + "/")
+def is_proxied(scope: Scope) -> bool:
+    """Tell whether a request is for an instance: by its host, under which there is nothing else, or by its path."""
+    return scope.get(VIRTUAL_HOST) is not None or route_path(scope).startswith(PROXY + "/")
 
 
 def is_page(path: str) -> bool:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from hub import errors
 from hub.errors import ModhubError
 from hub.http.encoding import encode
+from hub.http.proxy.errors import PROXY_ERRORS
 
 URN = "urn:modhub:problem:"
 MEDIA_TYPE = "application/problem+json"
@@ -62,6 +63,7 @@ ERRORS: Mapping[type[ModhubError], Kind] = {
     errors.HubClosed: Kind(503, "The hub is closing"),
     errors.OperationTimeout: Kind(504, "Not done in time"),
     errors.LocalDataError: Kind(507, "The local disk can't be used"),
+    **{error: Kind(error.status, error.title) for error in PROXY_ERRORS},
     ModhubError: Kind(500, "The hub failed"),
 }
 

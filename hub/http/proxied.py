@@ -6,11 +6,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.errors import HubClosed, ModhubError
 from hub.http.gate import Gate
-from hub.http.paths import PROXY, is_proxied, route_path
+from hub.http.paths import PROXY, VIRTUAL_HOST, is_proxied
 from hub.http.problem import Refused, response_of
 from hub.http.proxy import ProxyApp
 from hub.http.proxy import app as proxy_app
-from hub.http.proxy.errors import ProxyError
 from hub.http.proxy.lane import Lane
 from hub.http.proxy.route import Route, route_of
 from hub.http.refusing import refuse
@@ -44,7 +43,9 @@ class ProxyAccess:
         Returns:
             Its route; `None` = it has to go through the application, be it to be refused there.
         """
-        if self._gate.refusal(scope) is not None:
+        self._service.hosts.note(scope)
+        # The path says nothing where the host names the module.
+        if scope[VIRTUAL_HOST] is not None or self._gate.refusal(scope) is not None:
             return None
         try:
             proxy = self.admit(scope)
@@ -59,13 +60,15 @@ class ProxyAccess:
             Refused: they may not.
             HubClosed: the hub does not run.
         """
-        proxy = self._open()
+        proxy = self._open(scope)
         self._service.admit(scope, self._service.config.proxy_role)
         return proxy
 
-    def _open(self) -> ProxyApp:
+    def _open(self, scope: Scope) -> ProxyApp:
         if not self._service.config.proxy:
             raise Refused("not-found", "the proxy is off", hint="`proxy = true` in `[http]`")
+        if scope.get(VIRTUAL_HOST) is not None and scope.get("root_path", "").strip("/"):
+            raise Refused("not-found", "a virtual host leads nowhere here", hint="serve the hub at the path /")
         if self._proxy is None:  # not before: the hub may have been entered after the application was made
             self._proxy = ProxyApp(self._service.registry, self._service.config, refuse=refusal)
             self._service.at_end(self._proxy.aclose)
@@ -88,7 +91,7 @@ class Proxied:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or a WebSocket."""
-        if scope["type"] not in {"http", "websocket"} or not is_proxied(route_path(scope)):
+        if scope["type"] not in {"http", "websocket"} or not is_proxied(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -102,7 +105,8 @@ class Proxied:
 
 def below_proxy(scope: Scope) -> Scope:
     """Return the scope of a request as the proxy gets it, which is mounted below us."""
-    return dict(scope, root_path=scope.get("root_path", "").rstrip("/") + PROXY)
+    root = "" if scope.get(VIRTUAL_HOST) is not None else scope.get("root_path", "").rstrip("/") + PROXY
+    return dict(scope, root_path=root)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,9 +115,6 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 def refusal(error: ModhubError) -> proxy_app.Refusal:
     """Return status, fields and body of the answer to a request that the proxy could not pass on."""
-    if isinstance(error, ProxyError):
-        status, fields, body = proxy_app.refuse(error)
-    else:
-        response = response_of(error)
-        status, fields, body = response.status_code, response.raw_headers, bytes(response.body)
-    return status, [*fields, *((name.encode(), value.encode()) for name, value in API.items())], body
+    response = response_of(error)
+    fields = [*response.raw_headers, *((name.encode(), value.encode()) for name, value in API.items())]
+    return response.status_code, fields, bytes(response.body)

@@ -134,9 +134,13 @@ async def get_module_log(
         int | None, Query(ge=0, le=2**53, description="Where to begin, as `next_offset` told; without it, the end.")
     ] = None,
     max_bytes: Annotated[int, Query(ge=1, le=1048576, description="At the most so many.")] = 65536,
+    log_id: Annotated[
+        str,
+        Query(max_length=100, description="Of which log `offset` is, as `log_id` told; without it, the present one."),
+    ] = "",
 ) -> Response:
     """Tells a part of the output of its processes."""
-    return answer(await service_of(request).ask(ReadLog(module_id, offset, max_bytes)))
+    return answer(await service_of(request).ask(ReadLog(module_id, offset, max_bytes, log_id)))
 
 
 async def get_module_usage(request: Request, module_id: ModuleIdPath) -> Response:

@@ -47,11 +47,10 @@ class SecurityHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        path = route_path(scope)
-        if scope["type"] != "http" or is_proxied(path):
+        if scope["type"] != "http" or is_proxied(scope):
             await self._app(scope, receive, send)
             return
-        fields = PAGE if is_page(path) else API
+        fields = PAGE if is_page(route_path(scope)) else API
 
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":

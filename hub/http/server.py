@@ -16,7 +16,7 @@ from hub.errors import InvalidConfig, ModhubError
 from hub.events import EventBus
 from hub.http.config import HttpConfig
 from hub.http.config_sources import UNIX_PREFIX, check_exposure
-from hub.http.connection import TURNED_AWAY
+from hub.http.connection import TURNED_AWAY, GuardedConnection
 from hub.http.crowd import Crowd
 from hub.http.cut_off import CutOff
 from hub.http.encrypted import EncryptedConnection

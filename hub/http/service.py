@@ -18,10 +18,12 @@ from hub.events import EventBus
 from hub.http.auth import Authenticator, Caller, require
 from hub.http.config import HttpConfig, Role
 from hub.http.feed import Feed
-from hub.http.origin import client_address
+from hub.http.origin import client_address, client_scheme
+from hub.http.paths import VIRTUAL_HOST
 from hub.http.problem import Refused, kind_of
 from hub.http.proxy.forwarded import TrustedProxies
 from hub.http.refusals import RefusalLog
+from hub.http.virtual_hosts import VirtualHosts
 from hub.hub import Hub
 
 R = TypeVar("R")
@@ -37,6 +39,7 @@ class Service:
     Attributes:
         config: the configuration.
         authenticator: tells who asks.
+        hosts: tells which module a host is.
         bus: writes the application's own events to the log.
         feed: the hub's events, for those who listen.
 
@@ -49,6 +52,7 @@ class Service:
         self.config = config
         self.authenticator = Authenticator(config.tokens)
         self._trusted = TrustedProxies(config.trusted_proxies)
+        self.hosts = VirtualHosts(config)
         self.bus = EventBus()
         self.feed = Feed(self.ask)
         self._refusals = RefusalLog(self.bus)
@@ -111,6 +115,14 @@ class Service:
         told = HTTPConnection(scope).headers.getlist("x-forwarded-for") if self.config.trusted_proxies else []
         return client_address(client[0] if client else "", ",".join(told), self._trusted.__contains__)
 
+    def scheme(self, scope: Scope) -> str:
+        """Return `http` or `https`, as the client came."""
+        client = scope.get("client")
+        # The last of its lines, as a proxy may have added one behind the client's.
+        told = HTTPConnection(scope).headers.getlist("x-forwarded-proto") if self.config.trusted_proxies else []
+        peer = client[0] if client else ""
+        return client_scheme(scope["scheme"], peer, told[-1] if told else None, self._trusted.__contains__)
+
     def admit(self, scope: Scope, role: Role) -> Caller:
         """Return who sends a request that needs a role, and remember it with the request.
 
@@ -127,9 +139,10 @@ class Service:
         """Log that a request was refused."""
         status = error.status_code if isinstance(error, Refused) else kind_of(error).status
         caller: Caller | None = scope.get("state", {}).get("caller")
+        label: str | None = scope.get(VIRTUAL_HOST)
         self._refusals.write(
             method=scope.get("method", "WEBSOCKET"),
-            path=scope["path"],
+            path=scope["path"] if label is None else f"//{label}.{self.config.proxy_domain}{scope['path']}",
             status=status,
             code=error.code,
             client=self.address(scope),

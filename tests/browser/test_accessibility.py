@@ -53,6 +53,11 @@ def test_nothing_is_in_anybodys_way(site: Site, open_page: OpenPage, look: str, 
         take_picture(page, f"{look}-{what}", full_page=what in {"list", "module"} and look.startswith("phone"))
 
     check("list")
+    box = page.get_by_label("Select awake").bounding_box()
+    link = page.get_by_role("link", name="awake").bounding_box()
+    assert box is not None
+    assert link is not None
+    assert box["x"] + box["width"] <= link["x"], "the box lies over the name"
     page.get_by_label("Select awake").check()
     page.get_by_label("Select fallen").check()
     check("selection")
@@ -77,3 +82,24 @@ def test_nothing_is_in_anybodys_way(site: Site, open_page: OpenPage, look: str, 
     expect(page.locator(".facts")).to_contain_text("talker")
     check("module")
     assert {what: problems for what, problems in found.items() if problems} == {}
+
+
+@pytest.mark.parametrize(
+    ("look", "options"),
+    [
+        ("light", {**DESKTOP, "color_scheme": "light"}),
+        ("dark", {**DESKTOP, "color_scheme": "dark"}),
+        ("phone", {**PHONE, "color_scheme": "light"}),
+    ],
+)
+def test_the_page_of_the_api_is_for_everybody(
+    site: Site, open_page: OpenPage, look: str, options: dict[str, Any]
+) -> None:
+    """With all of it unfolded it has no violation, and does not scroll sideways."""
+    page = open_page(f"{site.url}/docs", **options)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("API")
+    take_picture(page, f"{look}-docs")
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert violations(page) == []
+    assert sideways(page) == 0
+    take_picture(page, f"{look}-docs-unfolded")

@@ -276,6 +276,13 @@ def test_running_operations_show_how_far_they_are(site: Site, page: Page) -> Non
     answers.append({"operations": [running | {"bytes_done": 400_000_000}]})
     expect(panel).to_contain_text("/s")
     take_picture(page, "operations")
+    page.set_viewport_size({"width": 1280, "height": 400})
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    shown, row_box = panel.bounding_box(), page.locator(".pager").bounding_box()
+    assert shown is not None
+    assert row_box is not None
+    assert row_box["y"] + row_box["height"] <= shown["y"], "the end of the page can be scrolled clear of it"
+    take_picture(page, "operations-at-the-end")
     answers.append({"operations": []})
     expect(panel).to_be_hidden()
 

@@ -39,7 +39,7 @@ def test_its_facts_and_its_ways_are_shown(site: Site, alpha: Page) -> None:
     facts = alpha.locator(".facts")
     for text in ("talker", f"{info.host}:{info.port}", f"pid {info.pid}", str(info.data_dir)):
         expect(facts).to_contain_text(text)
-    expect(facts.get_by_role("link")).to_have_attribute("href", f"{site.url}/hub/proxy/alpha/")
+    expect(facts.get_by_role("link")).to_have_attribute("href", f"http://alpha.localhost:{site.port}/")
     assert alpha.url == f"{site.url}/modules/alpha"
     alpha.reload()
     expect(alpha.get_by_role("heading", name="alpha", level=1)).to_be_visible()

@@ -40,7 +40,7 @@ def logs(client: Client, *, name: str, follow: bool, lines: int, as_json: bool) 
         if not chunk["text"]:
             time.sleep(_INTERVAL_S)
         try:
-            chunk = _read(client, name, offset=chunk["next_offset"], max_bytes=_CHUNK)
+            chunk = _read(client, name, offset=chunk["next_offset"], log_id=chunk["log_id"], max_bytes=_CHUNK)
             outage = None
         except (HubUnreachable, HubRefused) as error:
             if isinstance(error, HubRefused) and error.status not in {404, 503}:

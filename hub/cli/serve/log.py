@@ -42,7 +42,17 @@ def configure_log(style: str, stream: TextIO) -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(LOGGER_NAME).setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.raiseExceptions = False  # a log that nobody reads any more is no reason to end
+
+
+# Told as errors, though they are what a client sees where a WebSocket is refused with an answer of its own, or where an
+# instance's answer broke off and so has to break off here.
+_NO_NEWS = ("ASGI callable returned without completing ",)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_NO_NEWS)
 
 
 def _spelt_out(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:

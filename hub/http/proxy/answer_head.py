@@ -56,15 +56,15 @@ def rewrite(answer: AnswerHead, *, prefix: bytes, authority: bytes, sandbox: boo
 
     Args:
         answer: what the instance answered.
-        prefix: path below which the client sees the instance.
+        prefix: path below which the client sees the instance; empty on its virtual host.
         authority: the instance's own `host:port`.
-        sandbox: whether its pages are to run in an origin of their own.
+        sandbox: whether its pages are to run in an origin of their own; on a virtual host they do.
     """
     kept: list[tuple[bytes, bytes]] = []
     named: set[bytes] = set()
     for pair in answer.fields:
         name, value = pair
-        if name not in _SPECIAL:
+        if name not in _SPECIAL or (not prefix and name == b"service-worker-allowed"):
             kept.append(pair)
         elif name == b"set-cookie":
             kept.append((name, confine(value, prefix)))
@@ -77,7 +77,7 @@ def rewrite(answer: AnswerHead, *, prefix: bytes, authority: bytes, sandbox: boo
             kept.append(pair)
     if named:
         kept = [pair for pair in kept if pair[0] not in named or pair[0] == b"content-length"]
-    if sandbox:
+    if sandbox and prefix:
         kept.append(SANDBOX)
     return kept
 
@@ -91,6 +91,9 @@ def place(value: bytes, prefix: bytes, authority: bytes) -> bytes:
         value = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
     elif not value.startswith(b"/"):
         return value
+    if not prefix:
+        # What begins with two slashes is another host's, unless an empty segment is before it.
+        return b"/." + value if absolute is not None and value.startswith(b"//") else value
     # An instance that reads X-Forwarded-Prefix has put it there already.
     if value == prefix or value.startswith((prefix + b"/", prefix + b"?", prefix + b"#")):
         return value

@@ -11,7 +11,7 @@ def confine(value: bytes, prefix: bytes) -> bytes:
 
     Args:
         value: the field's value.
-        prefix: path below which the client sees the instance.
+        prefix: path below which the client sees the instance; empty on its virtual host.
     """
     pair, *attributes = value.split(b";")
     path: bytes | None = None

@@ -76,5 +76,17 @@ class InstanceTimeout(ProxyError):
     title = "The instance is silent"
 
 
+PROXY_ERRORS: tuple[type[ProxyError], ...] = (
+    BadProxyRequest,
+    MethodRefused,
+    BadInstanceAnswer,
+    InstanceUnreachable,
+    WakeTimeout,
+    InstanceTimeout,
+    ProxyError,
+)
+"""All of them, for tables."""
+
+
 class ClientGone(Exception):
     """The client has closed its connection: nobody is left to answer."""

@@ -58,6 +58,11 @@ _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
+INSTANCE = b"\0"
+"""Stands for the instance's authority where it is not known yet; no field of a client has it."""
+_ORIGINS = frozenset({b"origin", b"referer"})
+
+
 class RequestHead(NamedTuple):
     """The head of a request, but for the instance's own address.
 
@@ -70,7 +75,7 @@ class RequestHead(NamedTuple):
         expects: whether the client wants to hear that it may send the body.
         last: whether its connection has to end with it.
         before: the head before the instance's authority.
-        after: the head after it, without the framing.
+        after: the head after it, without the framing; with `INSTANCE`.
     """
 
     method: str
@@ -92,14 +97,14 @@ class RequestHead(NamedTuple):
         else:
             framing = b"\r\n"
         end = b"expect: 100-continue\r\n\r\n" if self.expects else b"\r\n"
-        return b"".join((self.before, authority, framing, self.after, end))
+        return b"".join((self.before, authority, framing, self.after.replace(INSTANCE, authority), end))
 
 
 class Fields(NamedTuple):
     """What was read of a request's fields.
 
     Attributes:
-        lines: those to pass on, as lines of a head.
+        lines: those to pass on, as lines of a head; with `INSTANCE`.
         prefix: path below which the client sees the instance.
         length: the body's length as it was told.
         chunked: whether the body comes in chunks.
@@ -212,12 +217,26 @@ def read_fields(
                 pass
     if named:
         kept = [(name, value) for name, value in kept if name not in named]
+    if not target.prefix:
+        kept = [(name, own_origin(value, host)) if name in _ORIGINS else (name, value) for name, value in kept]
     if not host and scope.get("http_version") == "1.1":
         raise BadProxyRequest("there is no `Host` field")
     length, chunked = _framing(scope, lengths, codings)
     prefix, ours = forwarded(peer, scope.get("scheme", "http"), host, target.prefix, told)
     lines = b"".join([*(b"%b: %b\r\n" % pair for pair in kept), ours])
     return Fields(lines, prefix, length, chunked, expects, upgrades)
+
+
+def own_origin(value: bytes, host: bytes) -> bytes:
+    """Tell the instance of its own pages on its virtual host by its own authority, as `Host` does.
+
+    Servers compare the two: they refuse what a page of another origin sends.
+    """
+    scheme, mark, rest = value.partition(b"://")
+    authority, slash, path = rest.partition(b"/")
+    if not mark or not host or authority.lower() != host.lower():
+        return value
+    return b"".join((b"http://", INSTANCE, slash, path)) if scheme else value
 
 
 def _framing(scope: Mapping[str, Any], lengths: Iterable[bytes], codings: Iterable[bytes]) -> tuple[int | None, bool]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from hub.config import check_module_id
 from hub.errors import ModuleNotFound
+from hub.http.paths import VIRTUAL_HOST
 from hub.http.proxy.errors import BadProxyRequest
 
 # What stands in a request line: visible ASCII. A space or a line break in it would begin another part of the head,
@@ -23,7 +24,7 @@ class Target(NamedTuple):
 
     Attributes:
         module_id: the module.
-        prefix: path below which the client sees the instance, without a slash at its end.
+        prefix: path below which the client sees the instance, without a slash at its end; empty on its virtual host.
         path: path on the instance as the client wrote it; empty if it left out the slash after the module's id.
         query: query as the client wrote it, with its `?` if there is one.
     """
@@ -46,7 +47,8 @@ def locate(scope: Mapping[str, Any], mount: bytes) -> Target:
     no encoding.
 
     Args:
-        scope: the ASGI scope; its `root_path` ends with the path at which the proxy is mounted.
+        scope: the ASGI scope; its `root_path` ends with the path at which the proxy is mounted. With the key
+            `VIRTUAL_HOST` all of its path is the instance's.
         mount: that path.
 
     Raises:
@@ -60,6 +62,12 @@ def locate(scope: Mapping[str, Any], mount: bytes) -> Target:
     query: bytes = scope.get("query_string", b"")
     if not _VISIBLE.fullmatch(raw) or not _VISIBLE.fullmatch(query) or len(raw) + len(query) > _MAX_TARGET:
         raise BadProxyRequest("the request's target has bytes that can't stand there, or is too long")
+    query = b"?" + query if query else b""
+    label: str | None = scope.get(VIRTUAL_HOST)
+    if label is not None:
+        if not raw.startswith(b"/"):  # "*", or no path
+            raise BadProxyRequest("the request's target is no path")
+        return Target(check_module_id(label), b"", raw, query)
     root = _quoted(scope.get("root_path", ""))
     # A server behind another one that strips a prefix has it in root_path alone.
     below = root + b"/" if raw.startswith(root + b"/") else mount + b"/"
@@ -67,4 +75,4 @@ def locate(scope: Mapping[str, Any], mount: bytes) -> Target:
         raise ModuleNotFound("the path names no module", hint="it is /hub/proxy/MODULE/PATH, not percent-encoded")
     name, slash, path = raw[len(below) :].partition(b"/")
     module_id = check_module_id(name.decode())
-    return Target(module_id, root + b"/" + name, slash + path, b"?" + query if query else b"")
+    return Target(module_id, root + b"/" + name, slash + path, query)

@@ -19,7 +19,7 @@ from hub.http.config import Token
 from hub.http.proxy.answer_head import AnswerHead, rewrite
 from hub.http.proxy.errors import BadInstanceAnswer, InstanceTimeout, InstanceUnreachable
 from hub.http.proxy.exchange import Receive, Send
-from hub.http.proxy.request_head import TOKEN, Fields
+from hub.http.proxy.request_head import INSTANCE, TOKEN, Fields
 from hub.http.proxy.resolve import Live, Resolver
 from hub.http.proxy.target import Target
 
@@ -104,7 +104,7 @@ async def dial(
     try:
         same = await resolver.serves(live)
         if same:
-            await _shake_hands(connection, fields, timeout_s)
+            await _shake_hands(connection, fields.lines.replace(INSTANCE, live.authority), timeout_s)
     except BaseException:
         connection.transport.abort()
         raise
@@ -114,8 +114,8 @@ async def dial(
     return connection
 
 
-async def _shake_hands(connection: ClientConnection, fields: Fields, timeout_s: float) -> None:
-    lines = fields.lines.decode("latin-1").split("\r\n")
+async def _shake_hands(connection: ClientConnection, head: bytes, timeout_s: float) -> None:
+    lines = head.decode("latin-1").split("\r\n")
     headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines) if name]
     try:
         async with asyncio.timeout(timeout_s):

@@ -47,6 +47,22 @@ def test_a_signal_ends_it_in_good_order(tmp_path: Path) -> None:
         assert again.end(signal.SIGINT) == 0
 
 
+def test_a_refused_websocket_is_no_error_of_the_server(tmp_path: Path) -> None:
+    """It is answered and logged as refused; the server's own word for that would look like a defect."""
+    head = (
+        "GET /hub/proxy/alpha/ HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    with served(tmp_path) as hub:
+        with socket.create_connection(("127.0.0.1", urlsplit(hub.url).port or 0), timeout=10) as client:
+            client.sendall(head.encode())
+            assert client.recv(65536).startswith(b"HTTP/1.1 403")
+        assert hub.end() == 0
+        events = hub.events()
+        assert "http.refused" in [event["event"] for event in events]
+        assert not [event for event in events if "uvicorn" in event.get("logger", "")]
+
+
 def test_modules_are_sent_home_when_the_hub_ends(tmp_path: Path) -> None:
     """`on_exit = "deprovision"` leaves no local data."""
     with served(tmp_path, config='on_exit = "deprovision"\n') as hub:

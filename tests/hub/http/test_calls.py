@@ -172,6 +172,20 @@ def test_what_a_module_did(make_hub: MakeHub, serve: Serve) -> None:
     assert len(page["events"]) == 2
 
 
+def test_a_log_is_followed_by_its_id(make_hub: MakeHub, serve: Serve) -> None:
+    """Where another log was begun meanwhile, that one is read from its beginning, whatever the offset."""
+    hub = make_hub()
+    served = serve(hub)
+    hub.provision("tenant")
+    log_id = served.get("/hub/modules/tenant/log").json()["log_id"]
+    assert log_id
+    hub.obliterate("tenant")
+    hub.provision("tenant")
+    chunk = served.get(f"/hub/modules/tenant/log?offset=3&log_id={log_id}").json()
+    assert (chunk["offset"], chunk["log_id"] != log_id) == (0, True)
+    assert served.get(f"/hub/modules/tenant/log?offset=0&log_id={'x' * 101}").status == 400
+
+
 def test_the_log_tells_who_asked(serve: Serve, events: Observer) -> None:
     """An operation's record names the token that asked and where it came from."""
     served = serve(tokens=tokens())

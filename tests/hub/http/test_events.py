@@ -16,9 +16,12 @@ import pytest
 
 from backends.file import FileStore
 from hub import Hub
+from hub.errors import HubClosed
 from hub.http import Role, drain
-from hub.http.feed import Listener
+from hub.http.feed import Feed, Listener
 from hub.http.sse import parse_event_id
+from hub.info import EventPage
+from hub.messages import ReadEvents
 from tests.hub.conftest import MakeHub
 from tests.hub.http.conftest import Serve
 from tests.hub.http.serving import Frame, bearer, tokens, wait_until
@@ -271,7 +274,9 @@ def test_progress_of_transfers(make_hub: MakeHub, serve: Serve, monkeypatch: pyt
     assert {frame.id for frame in progress} == {None}
     assert {frame.data["status"] for frame in progress[:-1]} == {"running"}
     assert progress[-1].data["operation"] == "deprovision"
-    assert max(frame.data["bytes_done"] for frame in progress) >= 16_000_000
+    assert max(frame.data["bytes_total"] for frame in progress) >= 16_000_000
+    # How far it was is told as often as somebody looked: not necessarily at the moment before its end.
+    assert max(frame.data["bytes_done"] for frame in progress) > 0
 
 
 def test_a_stream_needs_a_token(serve: Serve) -> None:
@@ -280,3 +285,25 @@ def test_a_stream_needs_a_token(serve: Serve) -> None:
     assert served.get("/hub/events").status == 401
     with served.events(Authorization=bearer(Role.READ)["Authorization"]) as stream:
         assert stream.take(lambda frame: True)[0].event == "hello"
+
+
+def test_a_feed_that_can_not_start_says_so() -> None:
+    """Whatever fails when the first stream begins, it is told and not left waiting; the next one tries anew."""
+    failures: list[Exception] = [RuntimeError("a defect"), HubClosed("not yet")]
+
+    async def ask(message: Any) -> Any:
+        if failures:
+            raise failures[0]
+        return EventPage("run", (), 0, missed=False) if isinstance(message, ReadEvents) else None
+
+    async def main() -> None:
+        feed = Feed(ask)
+        async with asyncio.timeout(10):
+            for kind in (RuntimeError, HubClosed):
+                with pytest.raises(kind):
+                    await feed.open(None)
+                failures.pop(0)
+            feed.leave(await feed.open(None))
+            await feed.close()
+
+    asyncio.run(main())

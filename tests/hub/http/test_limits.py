@@ -148,10 +148,10 @@ def test_a_defect_tells_the_client_nothing_and_the_log_all(serve: Serve, events:
 
 
 def test_every_error_has_its_answer() -> None:
-    """Each error of the hub has a row of its own in the table, and codes of errors and refusals are never the same."""
+    """Each error of the hub and its proxy has a row of its own in the table, and codes of errors and refusals are never the same."""
     classes = [ModhubError]
     for cls in classes:
-        classes += [sub for sub in cls.__subclasses__() if sub.__module__ == "hub.errors"]
+        classes += [sub for sub in cls.__subclasses__() if sub.__module__ in {"hub.errors", "hub.http.proxy.errors"}]
     assert set(classes) == set(ERRORS)
     assert not {cls.code for cls in classes} & REFUSALS.keys()
     assert all(400 <= kind.status < 600 and kind.title for kind in [*ERRORS.values(), *REFUSALS.values()])

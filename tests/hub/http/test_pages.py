@@ -74,7 +74,11 @@ def test_the_page_of_the_description(serve: Serve) -> None:
     assert {call.operation_id for call in CALLS} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert {link for link in page.links if not link.startswith("#")} == {"docs.css", "openapi.json"}
+    assert {link for link in page.links if not link.startswith("#")} == {
+        "docs.css",
+        "openapi.json",
+        "dashboard/mark.svg",
+    }
     assert page.inline == []
     assert __version__ in text
     assert "`" not in re.sub(r"<code>.*?</code>", "", text)

@@ -237,7 +237,7 @@ async def serve_whole(
         app.state.lane = None
     await server.start(app)
     running.push_async_callback(server.stop)
-    opened = access._open().lane  # pyright: ignore[reportPrivateUsage]
+    opened = access._open({}).lane  # pyright: ignore[reportPrivateUsage]
     return server.port, opened
 
 
