@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from hub.http.config import HttpConfig
 from hub.http.crowd import Crowd
 from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_long, too_many_pipelined
+from hub.http.framing import is_ambiguous
 
 MAX_HEADERS = 100
 _MAX_PIPELINED = 32
@@ -137,6 +138,9 @@ class GuardedConnection(HttpToolsProtocol):
         self._stop_waiting_for_head()
         if len(self.pipeline) >= _MAX_PIPELINED:
             self._refusal = too_many_pipelined()
+            raise _Refused
+        if is_ambiguous(self.headers):
+            self._refusal = MALFORMED
             raise _Refused
         super().on_headers_complete()
         self._in_body = True  # not where that raised: then the request never began

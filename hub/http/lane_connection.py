@@ -12,6 +12,7 @@ from uvicorn.config import Config
 from hub.http.config import HttpConfig
 from hub.http.connection import MAX_HEADERS, GuardedConnection
 from hub.http.crowd import Crowd
+from hub.http.framing import is_ambiguous
 from hub.http.proxy.lane import Carried, Lane
 from hub.http.proxy.route import FIRST_LINE, Route
 
@@ -58,6 +59,7 @@ class _Head:
     def on_headers_complete(self) -> None:
         # Asked here: when the message is complete, the parser has forgotten it.
         self.plain &= self.parser.should_keep_alive() and not self.parser.should_upgrade()
+        self.plain &= not is_ambiguous(self.headers)
 
     def on_message_complete(self) -> None:
         self.complete += 1

@@ -139,11 +139,22 @@ def test_what_is_no_http_is_answered_with_400(sent: bytes) -> None:
         b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
         b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nHost: x\r\nHost: y\r\nContent-Length: 0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
         b"GET / HTTP/1.1\nHost: x\n\n",
     ],
-    ids=["both-lengths", "two-lengths", "chunked-not-last", "space-before-colon", "folded", "bare-lf"],
+    ids=[
+        "both-lengths",
+        "two-lengths",
+        "chunked-not-last",
+        "two-codings",
+        "two-hosts",
+        "space-before-colon",
+        "folded",
+        "bare-lf",
+    ],
 )
 def test_a_head_that_two_parsers_may_read_differently_is_refused(head: bytes) -> None:
     """Requests that smuggle others past a proxy are not answered as if they were clear."""

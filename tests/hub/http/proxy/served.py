@@ -196,7 +196,7 @@ def serving(
             running.push_async_callback(proxy.aclose)
             used = proxy.lane
             if whole:
-                port, used = await serve_whole(hub, config, running, lane=lane)
+                port, used = await serve_whole(hub, config, running, lane=lane, closed=used)
             elif lane:
                 port = await serve_lane(proxy, config, running)
             else:
@@ -228,7 +228,7 @@ def serving(
 
 
 async def serve_whole(
-    hub: AsyncHub, config: HttpConfig, running: contextlib.AsyncExitStack, *, lane: bool
+    hub: AsyncHub, config: HttpConfig, running: contextlib.AsyncExitStack, *, lane: bool, closed: Lane
 ) -> tuple[int, Lane]:
     server = Server(config)
     app = create_app(hub, config)
@@ -237,7 +237,7 @@ async def serve_whole(
         app.state.lane = None
     await server.start(app)
     running.push_async_callback(server.stop)
-    opened = access._open({}).lane  # pyright: ignore[reportPrivateUsage]
+    opened = access._open({}).lane if config.proxy else closed  # pyright: ignore[reportPrivateUsage]
     return server.port, opened
 
 
