@@ -2,7 +2,7 @@
 
 Four pools, and the transfers' own (`transfer_queue`): deleting a large tree takes long; a request to a backend that hangs
 takes as long as that; renewals of leases are many, and a start that needs one must not queue behind them; short file work,
-on which each start of a process waits, must never queue behind any of them. And one thread that measures short times.
+on which each start of a process waits, must never queue behind any of them.
 anyio's worker threads were weighed: they outlive the hub on its host's loop, and nobody joins them.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -35,26 +34,6 @@ class Workers:
         self._erasers = ThreadPoolExecutor(_ERASERS, thread_name_prefix="modhub-erase")
         self._requesters = ThreadPoolExecutor(_REQUESTERS, thread_name_prefix="modhub-request")
         self._renewers = ThreadPoolExecutor(RENEWERS, thread_name_prefix="modhub-lease")
-        self._pauses = ThreadPoolExecutor(1, thread_name_prefix="modhub-pause")
-        self._pausing = False
-
-    async def pause(self, seconds: float) -> None:
-        """Wait for less than a millisecond: an event loop rounds its timers up to whole ones, as epoll takes them.
-
-        For one caller at a time. While many wait, each of them waits for its share of the processors as well, and the
-        loop's own timer is exact enough.
-
-        Args:
-            seconds: how long.
-        """
-        if self._pausing:
-            await asyncio.sleep(seconds)
-            return
-        self._pausing = True
-        try:
-            await finish(self._pauses.submit(time.sleep, seconds))
-        finally:
-            self._pausing = False
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run short blocking work. When the caller is cancelled, it still ends before this returns."""
@@ -81,7 +60,6 @@ class Workers:
         self._erasers.shutdown(wait=True)
         self._requesters.shutdown(wait=True)
         self._renewers.shutdown(wait=True)
-        self._pauses.shutdown(wait=True)
 
 
 async def _request(threads: ThreadPoolExecutor, function: Callable[[], T]) -> T:

@@ -43,62 +43,19 @@ async def provision_module(
     return await _operate(request, message, wait=wait, timeout=timeout)
 
 
-async def hibernate_module(
-    request: Request,
-    module_id: ModuleIdPath,
-    wait: Wait = True,
-    timeout: Timeout = None,  # noqa: ASYNC109 - a parameter of the call
-) -> Response:
-    """Stops its process and keeps its data here."""
-    return await _operate(
-        request, operation("hibernate", module_id, caller_of(request.scope)), wait=wait, timeout=timeout
-    )
+def _handler(name: str, does: str) -> Any:
+    """Return what answers an operation that has no body."""
 
+    async def operate(
+        request: Request,
+        module_id: ModuleIdPath,
+        wait: Wait = True,
+        timeout: Timeout = None,  # noqa: ASYNC109 - a parameter of the call
+    ) -> Response:
+        return await _operate(request, operation(name, module_id, caller_of(request.scope)), wait=wait, timeout=timeout)
 
-async def wake_module(
-    request: Request,
-    module_id: ModuleIdPath,
-    wait: Wait = True,
-    timeout: Timeout = None,  # noqa: ASYNC109 - a parameter of the call
-) -> Response:
-    """Starts its process on the kept data."""
-    return await _operate(request, operation("wake", module_id, caller_of(request.scope)), wait=wait, timeout=timeout)
-
-
-async def deprovision_module(
-    request: Request,
-    module_id: ModuleIdPath,
-    wait: Wait = True,
-    timeout: Timeout = None,  # noqa: ASYNC109 - a parameter of the call
-) -> Response:
-    """Stops its process, sends its data home and deletes it here."""
-    return await _operate(
-        request, operation("deprovision", module_id, caller_of(request.scope)), wait=wait, timeout=timeout
-    )
-
-
-async def checkpoint_module(
-    request: Request,
-    module_id: ModuleIdPath,
-    wait: Wait = True,
-    timeout: Timeout = None,  # noqa: ASYNC109 - a parameter of the call
-) -> Response:
-    """Sends a copy of its data home while it goes on as it is."""
-    return await _operate(
-        request, operation("checkpoint", module_id, caller_of(request.scope)), wait=wait, timeout=timeout
-    )
-
-
-async def obliterate_module(
-    request: Request,
-    module_id: ModuleIdPath,
-    wait: Wait = True,
-    timeout: Timeout = None,  # noqa: ASYNC109 - a parameter of the call
-) -> Response:
-    """Destroys every trace of it, here and in the backend, tracked or not. Irreversible."""
-    return await _operate(
-        request, operation("obliterate", module_id, caller_of(request.scope)), wait=wait, timeout=timeout
-    )
+    operate.__name__, operate.__doc__ = f"{name}_module", does
+    return operate
 
 
 async def _operate(request: Request, message: Message[Any], *, wait: bool, timeout: float | None) -> Response:  # noqa: ASYNC109 - as above
@@ -191,11 +148,25 @@ def _read_call(path: str, handler: Any, summary: str, model: Any) -> Call:
 CALLS = (
     _read_call("", get_module, "One module", ModuleInfo),
     _operation_call("provision", provision_module, "Bring a module up"),
-    _operation_call("hibernate", hibernate_module, "Put a module to sleep"),
-    _operation_call("wake", wake_module, "Wake a module"),
-    _operation_call("deprovision", deprovision_module, "Send a module's data home"),
-    _operation_call("checkpoint", checkpoint_module, "Send a copy of a module's data home"),
-    _operation_call("obliterate", obliterate_module, "Destroy a module"),
+    _operation_call(
+        "hibernate", _handler("hibernate", "Stops its process and keeps its data here."), "Put a module to sleep"
+    ),
+    _operation_call("wake", _handler("wake", "Starts its process on the kept data."), "Wake a module"),
+    _operation_call(
+        "deprovision",
+        _handler("deprovision", "Stops its process, sends its data home and deletes it here."),
+        "Send a module's data home",
+    ),
+    _operation_call(
+        "checkpoint",
+        _handler("checkpoint", "Sends a copy of its data home while it goes on as it is."),
+        "Send a copy of a module's data home",
+    ),
+    _operation_call(
+        "obliterate",
+        _handler("obliterate", "Destroys every trace of it, here and in the backend, tracked or not. Irreversible."),
+        "Destroy a module",
+    ),
     _read_call("/log", get_module_log, "A module's output", LogChunk),
     _read_call("/usage", get_module_usage, "What a module uses", Usage),
     _read_call("/events", get_module_events, "A module's events", EventPage),

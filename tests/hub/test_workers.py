@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -124,34 +123,3 @@ def test_closing_joins_the_threads() -> None:
 
     assert asyncio.run(scenario()).ended
     assert not [t for t in threading.enumerate() if t.name.startswith("modhub")]
-
-
-def test_a_pause_is_shorter_than_the_loops_timer_can_be(workers: Workers) -> None:
-    """Two tenths of a millisecond are no whole one, which is the least that the loop waits."""
-
-    async def scenario() -> list[float]:
-        taken: list[float] = []
-        for _ in range(100):
-            started = time.perf_counter()
-            await workers.pause(0.0002)
-            taken.append(time.perf_counter() - started)
-        return taken
-
-    assert 0.0002 <= min(asyncio.run(scenario())) < 0.001
-
-
-def test_no_pause_waits_for_another(workers: Workers) -> None:
-    """While one is under way, another one ends in its own time, and when all have ended the exact one is free again."""
-
-    async def scenario() -> None:
-        long = asyncio.create_task(workers.pause(0.3))
-        await asyncio.sleep(0)
-        await workers.pause(0.001)
-        assert not long.done()
-        await long
-
-    for _ in range(2):
-        asyncio.run(scenario())
-    assert any(thread.name.startswith("modhub-pause") for thread in threading.enumerate())
-    workers.close()
-    assert not any(thread.name.startswith("modhub-pause") for thread in threading.enumerate())
