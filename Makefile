@@ -29,7 +29,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --root-user-action=ignore --build-constraint constraints.txt -c constraints.txt
 
-.PHONY: help demo test lint format types layers faults soak docs build bench check clean servers peers
+.PHONY: help demo prepare test lint format types layers faults soak docs build bench check clean servers peers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,7 +37,9 @@ help: ## list the targets
 demo: $(STAMPS)/run ## show modhub at work, step by step, in a temporary directory
 	@$(BIN)/modhub demo
 
-test: $(STAMPS)/test servers ## set up what tests need and run them; ARGS="-k store" narrows
+prepare: $(STAMPS)/test servers ## set up what tests need
+
+test: prepare ## set up what tests need and run them; ARGS="-k store" narrows
 	@$(BIN)/python -m pytest $(ARGS)
 
 faults: $(STAMPS)/test servers ## kill the hub at every crash point of every operation; ARGS="--only deprovision" narrows
