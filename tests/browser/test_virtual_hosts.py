@@ -155,8 +155,9 @@ def posts_in_a_window(page: Page, url: str) -> str:
     return window.content()
 
 
+# A window of its own each time: one that is about to show the hub's page, whose policy cuts it off from us, goes nowhere else.
 OPENED = """async (url) => {
-  const other = window.open(url, "other");
+  const other = window.open(url, "_blank");
   for (let n = 0; n < 100; n++) {
     await new Promise((done) => setTimeout(done, 20));
     try {
