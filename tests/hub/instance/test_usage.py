@@ -19,12 +19,16 @@ from tests.hub.kinds.store_process import wait_for
 HOLD = "import sys, time; data = bytearray(int(sys.argv[1])); print('up', flush=True); time.sleep(60)"
 FORK = """
 import os, sys, time
+end, other_end = os.pipe()
 pid = os.fork()
 data = bytearray(50_000_000)
 if pid == 0:
     if "--leave" in sys.argv:
         os.setpgid(0, 0)
+    os.read(end, 1)  # the parent has its data too
     print("up", flush=True)
+else:
+    os.write(other_end, b"x")
 time.sleep(60)
 """
 BURN_IN_CHILD = """
