@@ -143,16 +143,13 @@ class Feed:
             raise
         if self.over:
             listener.end()
-        if self._poller is None:
+        if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="modhub-http-progress")
         return listener
 
     def leave(self, listener: Listener) -> None:
         """End a listener."""
         self._listeners.discard(listener)
-        if not self._listeners and self._poller is not None:
-            self._poller.cancel()
-            self._poller = None
 
     async def start(self) -> None:
         """Subscribe to the hub's events, unless that was done.
@@ -230,9 +227,9 @@ class Feed:
             self.end()
 
     async def _poll(self) -> None:
-        """Give the progress of transfers, as long as there are listeners."""
+        """Give the progress of transfers, until there are no listeners."""
         known: dict[str, OperationInfo] = {}
-        while True:
+        while self._listeners:
             with contextlib.suppress(ModhubError):
                 running = {info.op_id: info for info in await self._ask(ListOperations(transfers_only=True))}
                 for op_id in known.keys() - running.keys():

@@ -195,8 +195,7 @@ class Server:
             await asyncio.sleep(0)
         await self._lifespan.shutdown()
         self._clock.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._clock
+        await asyncio.wait((self._clock,))
         self.close()
         _log.publish_from_thread("http.closed", url=self.url, cut_off=cut_off)
 

@@ -62,9 +62,8 @@ class EventStream(Response):
                     try:
                         while (await receive())["type"] != "http.disconnect":
                             pass
-                    except (
-                        Refused
-                    ):  # of a body that is too long or never comes: nobody could tell when the client leaves
+                    except Refused:
+                        # Of a body that is too long or never comes: nobody could tell when the client leaves.
                         listener.end()
                     else:
                         group.cancel_scope.cancel()
