@@ -24,6 +24,9 @@ from hub.http.proxy.route import Route
 
 # Bound here: a look into an enumeration is slow.
 _HEAD, _BODY, _DONE = Stage
+_MAX_KNOWN = 512
+_MAX_KNOWN_HEAD = 2048
+_JOINED = 65536  # bytes up to which copying a body costs less than a second write
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
@@ -194,12 +197,17 @@ class Carried:
     # The client's side
 
     def pause(self) -> None:
-        """The client does not keep up: make the instance wait."""
-        self.connection.pause()
+        """The client does not keep up: make the instance wait, unless it has said all.
+
+        Its connection is in the pool by then, or serves another client already: paused there, nothing would resume it.
+        """
+        if self.connection.listener is self:
+            self.connection.pause()
 
     def resume(self) -> None:
         """The client takes more."""
-        self.connection.resume()
+        if self.connection.listener is self:
+            self.connection.resume()
 
     def abandon(self) -> None:
         """The client is gone: so is the request."""
@@ -240,7 +248,7 @@ class Carried:
                 data += b"0\r\n\r\n"
         client = self.client
         if done:
-            # First, since writing may tell us to wait, and there is nothing more to wait for.
+            # First: what is written may make the client's connection call `pause`, and there is nothing to wait for.
             self.connection.listener = None
             self._lane.release(self)
         if head and len(data) > _JOINED:
@@ -259,8 +267,3 @@ class Carried:
             self.client.cut_off()
         else:
             self._lane.failed(self, error)
-
-
-_MAX_KNOWN = 512
-_MAX_KNOWN_HEAD = 2048
-_JOINED = 65536  # bytes up to which copying a body costs less than a second write

@@ -53,11 +53,15 @@ class Served:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
-    def client(self, timeout: float = 10.0) -> Client:
-        client = Client(self.port, timeout)
+    def client(self, timeout: float = 10.0, *, window: int | None = None) -> Client:
+        client = Client(self.port, timeout, window)
         if self.warm:
             # The first learns which process serves the module, and leaves a connection to it.
-            client.ask("/hub/proxy/m/warm")
+            try:
+                client.ask("/hub/proxy/m/warm")
+            except BaseException:
+                client.sock.close()
+                raise
         return client
 
     def provision(self, module_id: str, kind: str = "raw") -> ModuleInfo:
@@ -84,10 +88,14 @@ class Answer:
 
 
 class Client:
-    """One connection to the server."""
+    """One connection to the server; the system keeps about `window` bytes that were not read yet."""
 
-    def __init__(self, port: int, timeout: float) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, timeout: float, window: int | None) -> None:
+        self.sock = socket.socket()
+        self.sock.settimeout(timeout)
+        if window is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 

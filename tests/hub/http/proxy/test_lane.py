@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from hub import ModuleInfo
 from hub.http.config import HttpConfig, Role, Token
+from hub.http.lane_connection import LaneConnection
 from hub.http.proxy import pool, resolve
 from tests.hub.http.proxy.served import Answer, Client, Served, say, seen, serving
 from tests.hub.observer import Observer
@@ -324,10 +325,42 @@ def test_a_slow_reader_makes_the_instance_wait_and_is_given_up_in_the_end(tmp_pa
                 left -= len(part)
             assert left == 0
             assert served.lane.carried == before + 1
-        with served.client() as client:
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with served.client(window=4096) as client:
             client.send(f"GET {flood} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             wait(lambda: any(entry.get("broke") for entry in seen(info)))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_slow_reader_of_the_last_bytes_leaves_a_working_connection(
+    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the end of an answer makes a client fall behind, the instance's connection serves the next one."""
+    size = 22000
+    path = say(OK + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
+    accepted: list[LaneConnection] = []
+    made = LaneConnection.connection_made
+
+    def narrow(self: LaneConnection, transport: Any) -> None:
+        """Take in no more than the system does, which is little."""
+        made(self, transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+        transport.set_write_buffer_limits(high=0)
+        accepted.append(self)
+
+    with serving(tmp_path, lane=True) as served:
+        served.provision("m")
+        if known:
+            with served.client() as client:
+                assert len(client.ask(path).body) == size
+        monkeypatch.setattr(LaneConnection, "connection_made", narrow)
+        with served.client(window=4096) as slow, served.client() as client:
+            before = served.lane.carried
+            slow.send(f"GET {path} HTTP/1.1\r\nHost: hub.test:8558\r\n\r\n".encode())
+            wait(lambda: accepted[0].flow.write_paused)
+            assert served.lane.carried == before + 1
+            for _ in range(3):
+                assert client.ask("/hub/proxy/m/warm").status == 200
+            assert len(slow.answer().body) == size
 
 
 def flooded(info: ModuleInfo) -> int:
