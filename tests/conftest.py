@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.s3_servers import Server, ministack, seaweedfs
 
+# No example has a deadline: how long one takes says more of the machine than of the code.
+settings.register_profile("modhub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("modhub")
 # For a night: `pytest --hypothesis-profile=thorough`.
-settings.register_profile("thorough", max_examples=1000)
+settings.register_profile("thorough", settings.get_profile("modhub"), max_examples=1000)
 
 _numbers = itertools.count(1)
 

@@ -92,7 +92,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=steps, backoff_s=st.sampled_from([0.0, 1.0]), supervised=st.booleans(), budget=st.sampled_from([1, 64]))
 def test_every_ask_has_one_true_outcome(steps: list[Step], backoff_s: float, supervised: bool, budget: int) -> None:
     """Replies and errors match what really ran; what was refused, withdrawn or dead never began; order is kept."""

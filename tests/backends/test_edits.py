@@ -23,7 +23,7 @@ _steps = st.lists(
 
 
 @given(steps=_steps, racy=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_sequences_of_edits(steps: list[tuple[list[Edit], bool, str]], racy: bool) -> None:
     """After every dehydration a copy, fresh or over the clean one before, equals the source; a dirty one is refused.
 

@@ -195,7 +195,6 @@ rules = st.builds(
 @given(operation=st.sampled_from(list(OPERATIONS)), plan=st.lists(rules, min_size=1, max_size=4), patient=st.booleans())
 @settings(
     max_examples=settings.default.max_examples // 5 if settings.default else 20,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_faults(network: Network, operation: str, plan: list[Rule], *, patient: bool) -> None:

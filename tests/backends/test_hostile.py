@@ -181,7 +181,7 @@ _entries = st.builds(
 
 
 @given(entries=st.lists(_entries, max_size=4), rooted=st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_random_manifests(entries: list[Entry], rooted: bool) -> None:
     """Any mixture of entries is either hydrated inside the destination or refused; nothing else changes."""
     with workspace() as path:
@@ -199,7 +199,7 @@ def test_random_manifests(entries: list[Entry], rooted: bool) -> None:
 
 
 @given(data=st.binary(max_size=300), at=st.integers(0, 200), flip=st.integers(1, 255))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_damaged_bytes_never_escape_as_other_errors(data: bytes, at: int, flip: int) -> None:
     """Random bytes and flipped bits of heads and manifests are CorruptData or still valid, never another error."""
     sound = bytearray(_manifest(FILE).encode())

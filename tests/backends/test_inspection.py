@@ -65,7 +65,7 @@ class Acting(Wrapped):
         return do()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tree=trees)
 def test_what_is_seen_is_what_was_sent(tree: Node) -> None:
     """Each name of a random tree is listed with its mode, time, size and target, and each file reads back."""

@@ -86,7 +86,7 @@ def test_overlapping_ranges_count_once(ranges: list[tuple[int, int]]) -> None:
     assert covered(ranges) == len({byte for offset, length in ranges for byte in range(offset, offset + length)})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees, trees)
 def test_the_account_of_real_modules_adds_up(first: Node, second: Node) -> None:
     """After random commits the parts add up to what is stored, and nothing is missing or an orphan."""

@@ -60,7 +60,7 @@ def blobs(rig: Rig) -> list[str]:
     return sorted(info.key for info in rig.store.list("_tenant-1/blobs/"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tree=trees)
 def test_what_was_sent_is_intact(tree: Node) -> None:
     """A random tree verifies: nothing is found, and every object was looked at."""
@@ -228,7 +228,7 @@ def test_a_module_that_never_holds_still_is_a_conflict(tmp_path: Path) -> None:
     assert found == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(fail_at=st.integers(0, 14))
 def test_a_backend_that_fails_is_never_damage(fail_at: int) -> None:
     """Whichever call fails, the verification raises; it never reports a blob as damaged that it could not read."""

@@ -268,4 +268,4 @@ class World(RuleBasedStateMachine):
 
 
 TestLeases = World.TestCase
-TestLeases.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLeases.settings = settings(max_examples=100, stateful_step_count=40)

@@ -17,7 +17,7 @@ from tests.backends.trees import Node, build, snapshot, trees, workspace
 
 
 @given(tree=trees)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_random_trees(tree: Node) -> None:
     """Any tree of any names in bytes, empty folders, links and modes comes back equal."""
     with workspace() as path:
@@ -31,7 +31,7 @@ def test_random_trees(tree: Node) -> None:
 
 
 @given(first=trees, second=trees, third=trees)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_edits(first: Node, second: Node, third: Node) -> None:
     """Each dehydration over an earlier one gives exactly the last state, and leaves nothing that it doesn't need."""
     with workspace() as path:

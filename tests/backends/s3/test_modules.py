@@ -19,7 +19,7 @@ from tests.s3_servers import Server
 
 pytestmark = pytest.mark.usefixtures("s3_credentials")
 # The fixtures only give a server and its credentials, which are the same for every example.
-FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(first=trees, second=trees)

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # The folder is only read once it has been filled; each example opens it anew.
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     requests=st.lists(
         st.sampled_from([b"GET /blobs/big", b"GET /health", b"GET /blobs?limit=1", b"HEAD /blobs/big"]),

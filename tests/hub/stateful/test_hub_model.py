@@ -263,7 +263,6 @@ def run(machine: type[HubMachine], **options: Any) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
             **options,
         ),

@@ -114,7 +114,7 @@ NAMES = st.sampled_from(
 VALUES = st.text(alphabet="abcxyzXAB /:;=,.-_'\"*?#()0123456789é", max_size=20)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     status=st.sampled_from([200, 201, 204, 206, 301, 304, 400, 404, 503]),
     fields=st.lists(st.tuples(NAMES, VALUES), max_size=6),
@@ -145,7 +145,7 @@ REQUEST_NAMES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(
     target=st.text(alphabet="".join(map(chr, range(0x21, 0x7F))), max_size=12),
     fields=st.lists(st.tuples(REQUEST_NAMES, VALUES), max_size=5),

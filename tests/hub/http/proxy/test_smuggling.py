@@ -256,9 +256,7 @@ def strictly(data: bytes) -> list[tuple[str, str, bytes]]:
     return found
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=mutated())
 def test_the_instance_sees_what_a_strict_parser_sees_or_less(guarded: Served, data: bytes) -> None:
     """Of mutated requests an instance gets those that h11 finds, in their order and with their bodies, and no others."""
