@@ -25,6 +25,8 @@ from hub.schema import backups, migrate, version_of
 _RESERVED = 8 * 1024 * 1024
 """Twice what the write-ahead log grows to before it is folded into the database."""
 
+_BUSY_TIMEOUT_MS = 5000  # that of the sqlite3 module
+
 
 @dataclass(frozen=True, slots=True)
 class _Write:
@@ -32,10 +34,12 @@ class _Write:
 
     Attributes:
         ends: whether a module among them is not tracked any more.
+        erase: whether no byte of the rows that are removed is to be left.
     """
 
     rows: tuple[tuple[str, str, bytes | None], ...]
     ends: bool
+    erase: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
 
@@ -52,6 +56,7 @@ class Journal:
         self._loaded: list[ModuleRecord] = []
         self._backups: list[Path] = []
         self._reserved = False
+        self._log_is_stale = False  # erased rows still stand in it
         self.hub_id = ""
         self._thread = threading.Thread(target=self._run, name="modhub-journal")
 
@@ -72,10 +77,15 @@ class Journal:
         loaded, self._loaded = self._loaded, []
         return loaded
 
-    async def write(self, *records: ModuleRecord) -> None:
+    async def write(self, *records: ModuleRecord, erase: bool = False) -> None:
         """Store records, all or none of them; one of which nothing is to be remembered is removed. Returns when it is durable.
 
         Cancelling the caller does not take the write back.
+
+        Args:
+            *records: what is stored.
+            erase: leave no byte of what is removed or replaced, neither in the database nor in the write-ahead log.
+                Where another program reads the journal at that moment, the log follows with a later write.
 
         Raises:
             JournalError: the disk did not take it.
@@ -84,7 +94,7 @@ class Journal:
         done: asyncio.Future[None] = loop.create_future()
         # Encoded here: what can't be is its writer's defect, and must not end the thread of all.
         rows = tuple((r.module_id, r.state.value, _encode(r) if r.remembered else None) for r in records)
-        self._queue.put(_Write(rows, not all(r.tracked for r in records), loop, done))
+        self._queue.put(_Write(rows, not all(r.tracked for r in records), erase, loop, done))
         await done
 
     def close(self) -> None:
@@ -144,6 +154,7 @@ class Journal:
             decoder = msgspec.json.Decoder(ModuleRecord)
             self._loaded = [decoder.decode(row[0]) for row in rows]
             self._backups = backups(self._path)
+            self._empty_log(connection)  # killed, a hub leaves it as it was
             self._reserve()
         except BaseException:
             connection.close()
@@ -159,6 +170,8 @@ class Journal:
             # First: where it can't be done, nothing is to have happened; and a hub may be killed between the two.
             self._drop_backups(writes)
             connection.execute("COMMIT")
+            if self._log_is_stale or any(write.erase for write in writes):
+                self._empty_log(connection)
             if not self._reserved:
                 self._reserve()
         except Exception as error:  # noqa: BLE001 - this thread must not end: nobody would be answered any more
@@ -177,6 +190,21 @@ class Journal:
             for copy in self._backups:
                 copy.unlink(missing_ok=True)
             self._backups = []
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        """Fold the log into the database, and give its pages back: they name modules that were removed since.
+
+        It may fail, but not the write before it, which is durable: then it is tried again with the next one.
+        """
+        # Not waiting for who reads: all writers would.
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._log_is_stale = bool(busy)
+        except sqlite3.Error:
+            self._log_is_stale = True
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        self._reserved = False  # what was reserved is a part of the log
 
     def _reserve(self) -> None:
         """Take the disk space that the write-ahead log needs before it needs it.

@@ -33,7 +33,7 @@ async def relist(services: Services, entry: Entry) -> None:
             services.bus.publish("backend.failed", module_id, error=str(error))
             return
     after = msgspec.structs.replace(entry.record, relist_s=0.0)
-    await services.journal.write(after)
+    await services.journal.write(after, erase=not after.remembered)
     services.directory.put(after)
     if found is not None:
         services.bus.publish(

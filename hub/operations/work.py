@@ -106,7 +106,8 @@ class Work:
         if changed:
             changes["since"] = self.services.wall_clock()
         after = msgspec.structs.replace(before, **changes)
-        await self.services.journal.write(after)
+        obliterated = before.state is State.OBLITERATING and after.state is State.UNPROVISIONED
+        await self.services.journal.write(after, erase=obliterated)
         # No await between here and the event: what is shown, told and journalled is one.
         self.services.directory.put(after)
         if changed:

@@ -1,8 +1,10 @@
 """The journal: durable when told so, all or nothing, and never half read."""
 
 import asyncio
+import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -111,6 +113,68 @@ def test_a_removed_module_leaves_no_bytes(path: Path) -> None:
     left = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert b"stays" in left
     assert b"secret-tenant" not in left
+
+
+def named_in(path: Path, name: str) -> list[str]:
+    """The files of a journal in which a name stands."""
+    return sorted(file.name for file in path.parent.iterdir() if name.encode() in file.read_bytes())
+
+
+def test_an_erased_module_leaves_no_bytes_while_the_hub_runs(path: Path) -> None:
+    """When an erasing write returns, neither the database nor its log names what it removed; disk space stays reserved."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.write(*(hibernated(f"m{number}") for number in range(500)))
+        for number in range(200):
+            await journal.write(hibernated(f"tenant-{number}"))
+        reserved = log.stat().st_size
+        assert "journal.sqlite3-wal" in named_in(path, "tenant-7")
+        await asyncio.gather(*(journal.write(ModuleRecord(f"tenant-{number}"), erase=True) for number in range(200)))
+        assert named_in(path, "tenant-") == []
+        assert log.stat().st_size == reserved
+
+    log = path.with_name(path.name + "-wal")
+    with opened(path) as journal:
+        asyncio.run(scenario(journal))
+    assert len(load(path)) == 500
+
+
+def test_who_reads_the_journal_delays_an_erasure_of_the_log_alone(path: Path) -> None:
+    """The write does not wait for the reader; the first one after that has ended empties the log."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.write(hibernated("tenant"))
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN").execute("SELECT * FROM modules").fetchall()
+            started = time.monotonic()
+            await journal.write(ModuleRecord("tenant"), erase=True)
+            await journal.write(hibernated("other"))
+            assert time.monotonic() - started < 4
+            assert named_in(path, "tenant")
+        await journal.write(hibernated("another"))
+        assert named_in(path, "tenant") == []
+
+    with opened(path) as journal:
+        asyncio.run(scenario(journal))
+    assert load(path) == [hibernated("another"), hibernated("other")]
+
+
+def test_a_killed_hub_s_log_names_nobody_after_the_next_start(path: Path, tmp_path: Path) -> None:
+    """Killed between a removal and the emptying of the log, a hub leaves the name there; the next one takes it away."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.write(hibernated("tenant"))
+        await journal.write(ModuleRecord("tenant"))
+        for file in list(path.parent.glob("journal*")):
+            shutil.copy(file, killed.with_name(file.name))
+
+    killed = tmp_path / "killed" / path.name
+    killed.parent.mkdir()
+    with opened(path) as journal:
+        asyncio.run(scenario(journal))
+    assert named_in(killed, "tenant")
+    with opened(killed):
+        assert named_in(killed, "tenant") == []
 
 
 def test_a_write_is_durable_when_it_returns(path: Path) -> None:

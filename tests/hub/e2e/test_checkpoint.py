@@ -396,7 +396,7 @@ def test_a_journal_that_does_not_take_the_time_of_a_checkpoint_holds_nobody_up(
     hub = make_hub(kinds=[tiny_kind(checkpoint=COPY)])
     put(hub.provision("m"), "k", "v")
 
-    async def refuse(_self: Journal, *_records: ModuleRecord) -> None:
+    async def refuse(_self: Journal, *_records: ModuleRecord, **_options: bool) -> None:
         raise JournalError("the journal can't be written: database or disk is full")
 
     with monkeypatch.context() as full:

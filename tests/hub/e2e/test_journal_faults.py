@@ -27,12 +27,12 @@ def refuse(monkeypatch: pytest.MonkeyPatch, chosen: Callable[[ModuleRecord], boo
     write = Journal.write
     left = times
 
-    async def refusing(self: Journal, *records: ModuleRecord) -> None:
+    async def refusing(self: Journal, *records: ModuleRecord, **options: bool) -> None:
         nonlocal left
         if left and any(map(chosen, records)):
             left -= 1
             raise JournalError("the journal can't be written: database or disk is full")
-        await write(self, *records)
+        await write(self, *records, **options)
 
     monkeypatch.setattr(Journal, "write", refusing)
 

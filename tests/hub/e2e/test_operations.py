@@ -114,6 +114,25 @@ def test_what_was_deleted_can_be_asked_for_afterwards(make_hub: MakeHub) -> None
     assert report.local_bytes > 0
 
 
+def test_an_obliterated_name_stands_nowhere(make_hub: MakeHub, tmp_path: Path) -> None:
+    """While the hub still runs, no byte of a file of its names the module, and no file is named after it."""
+    name = "a-tenant-of-old"
+    hub = make_hub()
+    for _ in range(2):
+        put(hub.provision(name), "k", "v")
+        hub.hibernate(name)
+        hub.deprovision(name)
+    hub.provision("neighbour")
+    hub.provision(name)
+    hub.obliterate(name)
+    left = [
+        path
+        for path in tmp_path.rglob("*")
+        if name in path.name or (path.is_file() and name.encode() in path.read_bytes())
+    ]
+    assert left == []
+
+
 def test_obliterating_what_never_existed_deletes_nothing_and_succeeds(make_hub: MakeHub, tmp_path: Path) -> None:
     """An id that nothing holds is obliterated already, and the backend folder is not even made."""
     report = make_hub().obliterate("never")
