@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ settings.register_profile("modhub", deadline=None, suppress_health_check=[Health
 settings.load_profile("modhub")
 # For a night: `pytest --hypothesis-profile=thorough`.
 settings.register_profile("thorough", settings.get_profile("modhub"), max_examples=1000)
+
+# A script ignores Ctrl-C for what it starts in the background, and all that this starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count(1)
 

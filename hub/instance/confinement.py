@@ -36,13 +36,16 @@ class Confinement:
 UNCONFINED = Confinement()
 
 
-def wrap(command: Sequence[str], confinement: Confinement, *, outlives: bool = False) -> list[str]:
+def wrap(
+    command: Sequence[str], confinement: Confinement, *, outlives: bool = False, signals: Sequence[int] = ()
+) -> list[str]:
     """Return the command line that runs a command confined, and has the kernel kill it when its parent thread ends.
 
     Args:
         command: program and arguments.
         confinement: under what conditions.
         outlives: it is not killed with its parent thread.
+        signals: those that it is to take as any program does, whatever it inherits.
 
     Raises:
         StartFailed: a tool is missing.
@@ -54,6 +57,8 @@ def wrap(command: Sequence[str], confinement: Confinement, *, outlives: bool = F
         wrapped = [_tool("prlimit"), *confinement.rlimits, *wrapped]
     if confinement.cgroups:
         wrapped = ["/bin/sh", "-c", _JOIN, "sh", *map(str, confinement.cgroups), "--", *wrapped]
+    if signals:  # blocked ones are unblocked by it, too
+        wrapped = [_tool("env", "coreutils"), f"--default-signal={','.join(map(str, signals))}", *wrapped]
     return wrapped
 
 
@@ -63,8 +68,8 @@ def _as_user(account: Account | None) -> list[str]:
     return ["--reuid", str(account.uid), "--regid", str(account.gid), "--init-groups"]
 
 
-def _tool(name: str) -> str:
+def _tool(name: str, package: str = "util-linux") -> str:
     path = shutil.which(name)
     if path is None:
-        raise StartFailed(f"{name} was not found", hint="install util-linux")
+        raise StartFailed(f"{name} was not found", hint=f"install {package}")
     return path

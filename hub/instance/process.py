@@ -14,6 +14,7 @@ from pathlib import Path
 from hub.errors import StartFailed, UnsupportedPlatform
 from hub.instance import output, procfs
 from hub.instance.confinement import UNCONFINED, Confinement, wrap
+from hub.instance.signals import inherited
 from hub.instance.watched import Watch, kill_group
 
 if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):  # pragma: no cover - the platform of the tests is Linux
@@ -140,7 +141,7 @@ def spawn(
         raise StartFailed(
             f"command {command[0]!r} was not found or can't be run", hint="install it, or give its full path"
         )
-    wrapped = wrap(command, confinement, outlives=outlives)
+    wrapped = wrap(command, confinement, outlives=outlives, signals=inherited())
     try:
         descriptor = output.open_log(log)
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hub.instance import procfs
 from hub.instance.process import MARKER
+from hub.instance.sockets import listening
 
 
 def hub_id(data_dir: Path) -> str:
@@ -30,6 +31,24 @@ def pids_of(data_dir: Path) -> list[int]:
 def processes_of(data_dir: Path) -> list[str]:
     """Return the command lines of all living processes that a hub on this data directory started."""
     return [procfs.command_of(pid) for pid in pids_of(data_dir)]
+
+
+def listens(data_dir: Path, port: int) -> bool:
+    """Tell whether this process, or one that a hub on this data directory started, listens on a port.
+
+    Once it is given back it is anybody's: others may have it a moment later.
+    """
+    sockets = {f"socket:[{inode}]" for inode in listening(port)}
+    return any(_opened(pid) & sockets for pid in (os.getpid(), *pids_of(data_dir)))
+
+
+def _opened(pid: int) -> set[str]:
+    found: set[str] = set()
+    with contextlib.suppress(FileNotFoundError):  # the process has ended
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.add(str(descriptor.readlink()))
+    return found
 
 
 def kill_all(data_dir: Path) -> None:

@@ -129,6 +129,31 @@ def test_a_signal_reaches_the_leader(tmp_path: Path, signals: Signals) -> None:
     assert asyncio.run(scenario()) == 7
 
 
+def test_what_the_host_does_with_signals_is_not_inherited(tmp_path: Path) -> None:
+    """Started where signals are blocked and ignored, as by nohup in a script, a child can be stopped by each of them."""
+
+    async def scenario() -> None:
+        process = spawn(
+            ["grep", "-E", "SigBlk|SigIgn", "/proc/self/status"],
+            environment=child_environment("test-hub", tmp_path, {}),
+            directory=tmp_path,
+            log=tmp_path / "log",
+            on_exit=lambda: None,
+        )
+        await process.exited.wait()
+
+    ignored = {signal.SIGHUP, signal.SIGINT}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGRTMIN})
+    try:
+        asyncio.run(scenario())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert (tmp_path / "log").read_text().split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
 def test_killing_ends_the_whole_group(tmp_path: Path, signals: Signals) -> None:
     """Children and grandchildren that ignore SIGTERM are gone when `kill` returns."""
 
