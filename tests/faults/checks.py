@@ -14,7 +14,6 @@ from typing import Any
 
 from backends import encode_module_id
 from hub import Hub, State
-from hub.instance.sockets import listening
 from hub.lifecycle import TABLE, Pending
 from hub.policy import resolve
 from hub.record import ModuleRecord
@@ -22,7 +21,7 @@ from tests.faults.rig import PATIENCE_S, Expectation, Ledger, Rig, await_that, k
 from tests.faults.rows import rows
 from tests.faults.scenarios import OF_STARTS
 from tests.hub.faulty import Faults
-from tests.hub.marked import processes_of
+from tests.hub.marked import listens, processes_of
 
 _FOLLOWS = {(t.source, t.target) for t in TABLE}
 _BUSY = frozenset({State.RECOVERING, State.DEPROVISIONING, State.OBLITERATING})
@@ -171,7 +170,7 @@ def _afterwards(checks: Checks, root: Path, ports: Iterable[int]) -> None:
     found = processes_of(data)
     checks.expect(not found, f"processes {found} after the end")
     for port in ports:
-        checks.expect(not list(listening(port)), f"somebody listens on port {port} after the end")
+        checks.expect(not listens(data, port), f"port {port} is listened on after the end")
     _nothing_temporary(checks, data)
     checks.expect(not rows(data), f"rows {rows(data)} of modules that were obliterated")
     left = list((data / "modules").iterdir())

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from hub import Hub, Kind, ModhubError, ModuleInfo, ModuleNotFound, State
-from hub.instance.sockets import listening
 from tests.hub.conftest import TINY_SERVER, MakeHub
-from tests.hub.marked import processes_of
+from tests.hub.marked import listens, processes_of
 from tests.hub.observer import Observer
 from tests.hub.tiny_client import get, put
 
@@ -47,7 +46,7 @@ def nothing_is_left(hub: Hub, data: Path, port: int | None) -> None:
     assert processes_of(data) == []
     held = attrgetter("_hub._runtime._services.runner._ports.held")(hub)
     assert held == set()
-    assert port is None or not list(listening(port))
+    assert port is None or not listens(data, port)
 
 
 # A server that misbehaves while it serves

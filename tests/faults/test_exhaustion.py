@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from hub import Hub, ModhubError, ModuleNotFound, State
-from hub.instance.sockets import listening
 from hub.services import Services
 from tests.faults.rig import kinds
 from tests.hub.conftest import MakeHub
-from tests.hub.marked import processes_of
+from tests.hub.marked import listens, processes_of
 from tests.hub.observer import Observer
 from tests.hub.tiny_client import get, put
 
@@ -109,7 +108,9 @@ def test_two_ports_serve_many_modules_one_after_the_other(make_hub: MakeHub, tmp
     assert not (tmp_path / "backend" / "c").exists()
 
 
-def test_a_port_that_somebody_took_meanwhile_is_left_to_them(make_hub: MakeHub, events: Observer) -> None:
+def test_a_port_that_somebody_took_meanwhile_is_left_to_them(
+    make_hub: MakeHub, events: Observer, tmp_path: Path
+) -> None:
     """A sleeper wakes on another port, a crashed module recovers on another, and gets its own range's last one."""
     low, high = free_pair()
     hub = make_hub(ports=(low, high))
@@ -126,8 +127,8 @@ def test_a_port_that_somebody_took_meanwhile_is_left_to_them(make_hub: MakeHub, 
         events.wait("module.transition", module_id="m", from_state="recovering", to_state="provisioned")
         assert hub.module("m").port == woken.port
     assert hub.deprovision("m").state is State.UNPROVISIONED
-    assert not list(listening(low))
-    assert not list(listening(high))
+    assert not listens(tmp_path / "data", low)
+    assert not listens(tmp_path / "data", high)
 
 
 def shifted_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
