@@ -52,6 +52,11 @@ VOCABULARY: Mapping[str, EventSpec] = {
     "hub.journal_failed": EventSpec(
         _E, ("error",), "The journal can't be written: what has happened to the module is told when it can."
     ),
+    "hub.log_dropped": EventSpec(
+        _W,
+        ("records",),
+        "`modhub serve`: the log's reader took nothing for so long that so many lines before this are lost.",
+    ),
     "hub.disk_low": EventSpec(
         _W, ("free_bytes", "reserve_bytes"), "The disk is below its reserve: modules are sent home, none are started."
     ),

@@ -53,7 +53,20 @@ UNITLESS = {
         "action",
         "asked_by",
     ),
-    *("url", "data_dir", "backend", "config", "cut_off", "method", "path", "status", "code", "client", "suppressed"),
+    *(
+        "url",
+        "data_dir",
+        "backend",
+        "config",
+        "cut_off",
+        "method",
+        "path",
+        "status",
+        "code",
+        "client",
+        "suppressed",
+        "records",
+    ),
 }
 
 
@@ -77,7 +90,8 @@ def test_the_names_of_the_contract_are_there(name: str, other: str) -> None:
 def test_a_level_says_whether_a_person_should_look(name: str) -> None:
     """Ordinary events are INFO, dead letters too; failures are WARNING or ERROR; nothing else is used."""
     bad = re.search(
-        r"failed|crashed|hung|stalled|exhausted|unavailable|parked|killed|unenforced|lost|lapsed|disk_low|refused", name
+        r"failed|crashed|hung|stalled|exhausted|unavailable|parked|killed|unenforced|lost|lapsed|disk_low|dropped|refused",
+        name,
     )
     levels = {logging.WARNING, logging.ERROR} if bad else {logging.INFO}
     assert VOCABULARY[name].level in levels

@@ -12,7 +12,7 @@ import click
 from hub.cli.extras import extra_http
 from hub.cli.options import configuration_options
 from hub.cli.serve.defaults import default_places
-from hub.cli.serve.log import FORMATS, configure_log
+from hub.cli.serve.log import FORMATS, logging_to
 from hub.cli.serve.notify import Notifier
 from hub.config_sources import load
 from hub.events import EventBus
@@ -51,15 +51,15 @@ def serve(
     with extra_http():
         from hub.cli.serve.run import run  # noqa: PLC0415 - what it imports is heavy, and may not be installed
         from hub.http.server import Server  # noqa: PLC0415 - as above
-    configure_log(log_format or ("console" if sys.stderr.isatty() else "json"), sys.stderr)
-    server = Server(http_config)
-    # The first line: who watches learns where to go, and where the data is, before the hub takes its time to start.
-    EventBus().publish_from_thread(
-        "http.starting",
-        url=server.url,
-        data_dir=str(hub_config.data_dir),
-        backend=hub_config.backend,
-        config=None if config is None else str(config),
-    )
-    asyncio.run(run(hub_config, http_config, server, Notifier(os.environ)))
+    with logging_to(sys.stderr, log_format or ("console" if sys.stderr.isatty() else "json")):
+        server = Server(http_config)
+        # The first line: who watches learns where to go, and where the data is, before the hub takes its time to start.
+        EventBus().publish_from_thread(
+            "http.starting",
+            url=server.url,
+            data_dir=str(hub_config.data_dir),
+            backend=hub_config.backend,
+            config=None if config is None else str(config),
+        )
+        asyncio.run(run(hub_config, http_config, server, Notifier(os.environ)))
     return 0

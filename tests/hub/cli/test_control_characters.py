@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from hub.cli.serve.log import configure_log
+from hub.cli.serve.log import logging_to
 from hub.events import LOGGER_NAME, EventBus
 from tests.hub.cli.serving import served
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp"
 
 
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """The log as a person has it, on a stream of its own."""
+@contextmanager
+def log_for_a_person(path: Path) -> Generator[None]:
+    """The log as a person has it, in a file of its own."""
     loggers = [logging.getLogger(), logging.getLogger(LOGGER_NAME)]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     raises = logging.raiseExceptions
-    stream = io.StringIO()
-    configure_log("console", stream)
-    yield stream
+    with path.open("w") as stream, logging_to(stream, "console"):
+        yield
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
     logging.raiseExceptions = raises
 
 
-def test_a_path_writes_nothing_into_the_log_of_a_terminal(log: io.StringIO) -> None:
+def test_a_path_writes_nothing_into_the_log_of_a_terminal(tmp_path: Path) -> None:
     """Whoever asks, without a token too, chooses the path: no line is forged and no terminal steered by it."""
     forged = "\n2026-11-23T00:00:00Z [info     ] module.obliterated"
-    EventBus().publish_from_thread("http.refused", path=f"/{EVIL}", client=EVIL + forged, code="forbidden")
-    text = log.getvalue()
+    with log_for_a_person(tmp_path / "log"):
+        EventBus().publish_from_thread("http.refused", path=f"/{EVIL}", client=EVIL + forged, code="forbidden")
+    text = (tmp_path / "log").read_text()
     assert text.count("\n") == 1
     assert text.rstrip("\n").isprintable()
     assert r"\x1b" in text
