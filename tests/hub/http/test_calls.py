@@ -196,7 +196,7 @@ def test_the_log_tells_who_asked(serve: Serve, events: Observer) -> None:
 
 def test_a_client_that_leaves_ends_no_operation(make_hub: MakeHub, serve: Serve, events: Observer) -> None:
     """Whoever hangs up while an operation runs, or waits for another, leaves it to the hub; its request ends."""
-    hub = make_hub(kinds=[tiny_kind("slow", "--deaf", start_timeout=1.0)], default_kind="slow")
+    hub = make_hub(kinds=[tiny_kind("slow", "--deaf", start_timeout=3.0)], default_kind="slow")
     served = serve(hub)
     head = "POST /hub/modules/tenant/{} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     with served.connect() as first, served.connect() as second:

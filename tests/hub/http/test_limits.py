@@ -97,7 +97,7 @@ def test_a_body_that_nobody_wants_is_not_waited_for(serve: Serve) -> None:
 
 def test_too_many_requests_at_one_time(make_hub: MakeHub, serve: Serve) -> None:
     """One too many is refused with when to come back; health is told all the same, and the place is given back."""
-    hub = make_hub(kinds=[tiny_kind("deaf", "--deaf", start_timeout=1.5)], default_kind="deaf")
+    hub = make_hub(kinds=[tiny_kind("deaf", "--deaf", start_timeout=3.0)], default_kind="deaf")
     served = serve(hub, max_requests=1)
     with served.connect() as connection:
         connection.sendall(
