@@ -82,10 +82,12 @@ def make_probe(spec: str, *, port: int, log: Path, log_offset: int) -> Probe:
             return status is not None and 200 <= status < 300
 
         return http
-    pattern = re.compile(rest.encode())
+    # Of text, as `Kind` checked it: as one of bytes `(?u)` would fail here, and a dot match half a letter.
+    pattern = re.compile(rest)
 
     async def logged() -> bool:
         # A local file that was just written comes from memory: reading it here is no blocking work.
-        return any(pattern.search(line) for line in output.read_from(log, log_offset).splitlines())
+        lines = output.read_from(log, log_offset).splitlines()
+        return any(pattern.search(line.decode(errors="replace")) for line in lines)
 
     return logged

@@ -167,6 +167,8 @@ def test_an_http_probe_wants_a_2xx(status: int, live: bool) -> None:
         ("a.*b", b"a\nb\n", False),
         ("gr\u00fc\u00dfe", "gr\u00fc\u00dfe\n".encode(), True),
         ("Ready", b"\xff\xfe Ready", True),
+        ("^caf. is open$", "caf\u00e9 is open\n".encode(), True),
+        (r"(?i)CAF\u00c9 \w+$", "caf\u00e9 ouvert\u00e9\n".encode(), True),
     ],
 )
 def test_a_log_probe_looks_for_a_line(pattern: str, log: bytes, found: bool, tmp_path: Path) -> None:
