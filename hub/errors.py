@@ -110,8 +110,8 @@ class RecoverFailed(StartFailed):
     code = "recover-failed"
 
 
-class PortsExhausted(StartFailed):
-    """No port of the configured range is free."""
+class PortsExhausted(ProvisionFailed, WakeFailed, RecoverFailed):
+    """No port of the configured range is free; a failure of whatever start needed one."""
 
     code = "ports-exhausted"
 

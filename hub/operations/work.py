@@ -15,6 +15,7 @@ from hub.errors import (
     LocalDataError,
     ModhubError,
     OperationCancelled,
+    PortsExhausted,
     ProvisionFailed,
     RecoverFailed,
     StartFailed,
@@ -261,7 +262,8 @@ def as_asked(work: Work, error: ModhubError) -> ModhubError:
     """Name a failed start after what was asked for: a provision that wakes or recovers fails as a provision."""
     if not isinstance(error, StartFailed):
         return error
-    failed = _START_FAILURES[work.operation.request]
+    # Who waits for a port may try again later, so that stays told; it is a failure of each of these already.
+    failed = PortsExhausted if isinstance(error, PortsExhausted) else _START_FAILURES[work.operation.request]
     named = failed(
         f"{work.operation.request} of module {work.module_id!r}: {error.message}", hint=error.hint, output=error.output
     )

@@ -30,6 +30,7 @@ from hub import (
     State,
     WakeFailed,
 )
+from hub.http.problem import problem_of
 from tests.hub.conftest import TINY_SERVER, MakeHub, tiny_kind
 from tests.hub.faulty import Faults, faulty_backend
 from tests.hub.marked import processes_of
@@ -97,13 +98,14 @@ def test_an_answer_on_the_port_by_somebody_else_is_not_readiness(make_hub: MakeH
 
 
 def test_a_range_without_a_free_port_is_named(make_hub: MakeHub) -> None:
-    """When every port of the range is taken, the error names the range."""
+    """When every port of the range is taken, the error names the range, and says by its class that waiting may help."""
     port = free_port()
     hub = make_hub(ports=(port, port))
     hub.provision("m")
-    with pytest.raises(ProvisionFailed, match=f"{port}-{port}") as caught:
+    with pytest.raises(ProvisionFailed, match=f"provision of module 'other'.*{port}-{port}") as caught:
         hub.provision("other")
-    assert isinstance(caught.value.__cause__, PortsExhausted) or "port" in str(caught.value)
+    assert isinstance(caught.value, PortsExhausted)
+    assert (caught.value.code, problem_of(caught.value)["status"]) == ("ports-exhausted", 503)
 
 
 def test_a_failed_wake_keeps_the_module_asleep_with_its_data(make_hub: MakeHub) -> None:
