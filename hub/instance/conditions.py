@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.instance.account import account_of, closed_above, give, let_through
+from hub.instance.account import Account, account_of, closed_above, give, let_through
 from hub.instance.cgroups import Cgroup, Cgroups
 from hub.instance.confinement import UNCONFINED, Confinement
 from hub.instance.limits import parse_limits
@@ -64,11 +64,12 @@ def arrange(spec: InstanceSpec, root: Path, cgroups: Cgroups) -> Conditions:
         let_through(above, account)
         give(spec.data_dir, account)
     limits = parse_limits(spec.kind.limits)
+    held = _is_kept_out(spec, account)
     wanted = limits.controllers
     if not wanted:
-        return Conditions(Confinement(account, limits.rlimits))
+        return Conditions(Confinement(account, limits.rlimits, held=held))
     cgroup = cgroups.make(cgroup_name(spec), limits)
-    confinement = Confinement(account, limits.rlimits, cgroup.directories)
+    confinement = Confinement(account, limits.rlimits, cgroup.directories, held)
     return Conditions(confinement, cgroup, wanted - cgroup.enforced)
 
 
@@ -88,4 +89,11 @@ def find_again(spec: InstanceSpec, pid: int, cgroups: Cgroups) -> Conditions:
     """
     cgroup = cgroups.adopt(pid)
     rlimits = parse_limits(spec.kind.limits).rlimits
-    return Conditions(Confinement(account_of(spec.kind.user), rlimits, cgroup.directories), cgroup)
+    account = account_of(spec.kind.user)
+    return Conditions(Confinement(account, rlimits, cgroup.directories, _is_kept_out(spec, account)), cgroup)
+
+
+def _is_kept_out(spec: InstanceSpec, account: Account | None) -> bool:
+    # By a directory above the hub's own, which are not the hub's to open: whoever runs it there may have closed them for
+    # more than this.
+    return account is not None and closed_above(spec.data_dir, account) is not None

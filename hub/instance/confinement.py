@@ -17,6 +17,10 @@ from hub.instance.account import Account
 # Joins the cgroups that are named before `--`: from within, so that nothing it starts can be outside.
 _JOIN = """while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs" || exit 126; shift; done; shift; exec "$@\""""
 
+# Opens the working directory, the data, before the user changes: who holds it needs no way to it.
+_HOLD = 'exec 9<. && exec "$@"'
+HELD = "/proc/self/fd/9"
+
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
@@ -26,11 +30,13 @@ class Confinement:
         account: whom it runs as; `None` = as the hub's user.
         rlimits: options for prlimit(1).
         cgroups: directories of the cgroups that it joins.
+        held: it gets its working directory open, as `HELD`, since its user does not get through to it.
     """
 
     account: Account | None = None
     rlimits: Sequence[str] = ()
     cgroups: Sequence[Path] = ()
+    held: bool = False
 
 
 UNCONFINED = Confinement()
@@ -53,6 +59,8 @@ def wrap(
     # The parent-death signal is lost when a process changes its user: setpriv sets it after that.
     privileges = [*([] if outlives else ["--pdeathsig", "KILL"]), *_as_user(confinement.account)]
     wrapped = [_tool("setpriv"), *privileges, "--", *command] if privileges else list(command)
+    if confinement.held:
+        wrapped = ["/bin/sh", "-c", _HOLD, "sh", *wrapped]
     if confinement.rlimits:  # as root still, who may raise them too
         wrapped = [_tool("prlimit"), *confinement.rlimits, *wrapped]
     if confinement.cgroups:

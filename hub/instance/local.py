@@ -15,6 +15,7 @@ from hub.errors import StartFailed
 from hub.instance import beside, checkpoint_dir, output, procfs
 from hub.instance.adopted import adopt_process
 from hub.instance.conditions import Conditions
+from hub.instance.confinement import HELD
 from hub.instance.ending import EXITED, describe_exit, reason_of
 from hub.instance.initialisation import Initialisation
 from hub.instance.kind import render
@@ -107,16 +108,17 @@ class LocalInstance:
     ) -> Process:
         """Start a program; `data_dir` is another than the module's own while its first data is made."""
         spec, directory = self._spec, data_dir or self._spec.data_dir
+        reached = HELD if self._conditions.confinement.held else str(directory)
         fill = functools.partial(
             render,
             port=self.port,
-            data_dir=str(directory),
+            data_dir=reached,
             module_id=spec.module_id,
             checkpoint_dir=str(checkpoint_dir.place_beside(spec.data_dir)),
         )
         extra = dict(zip(spec.kind.env, fill(tuple(spec.kind.env.values())), strict=True))
         # The marker names the module's own directory in any case: by that it is found.
-        environment = child_environment(self._hub_id, spec.data_dir, {"HOME": str(directory), **extra})
+        environment = child_environment(self._hub_id, spec.data_dir, {"HOME": reached, **extra})
         return spawn(
             fill(command),
             environment=environment | ({HOOK_MARKER: "1"} if hook else {}),

@@ -292,13 +292,29 @@ def test_without_its_user_it_says_how_to_make_it(make_hub: MakeHub) -> None:
     assert hub.modules() == ()
 
 
-def test_data_directories_that_its_user_does_not_get_to_are_named(make_hub: MakeHub, tmp_path: Path) -> None:
-    """A closed directory above the hub's is somebody else's to open; the error says which."""
-    if not ROOT:
-        pytest.skip("a hub that is not root runs it as itself")
+@pytest.mark.skipif(not ROOT, reason="a hub that is not root runs it as itself")
+def test_a_closed_directory_above_the_hubs_is_left_closed_and_no_obstacle(make_hub: MakeHub, tmp_path: Path) -> None:
+    """Its user gets the data open where it can't get to it by its path: at the first start and every later one."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    hub = make_hub(data="closed/data")
+    hub = make_hub(data="closed/data", kinds=[QUICK], default_kind="postgres")
+    info = hub.provision("m", kind="postgres")
+    psql(info, "CREATE TABLE t (x int)")
+    psql(info, "INSERT INTO t SELECT generate_series(1, 100)")
+    hub.hibernate("m")
+    assert psql(hub.wake("m"), "SELECT count(*) FROM t") == "100"
+    hub.deprovision("m")
+    assert psql(hub.provision("m"), "SELECT count(*) FROM t") == "100"
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(not ROOT, reason="a hub that is not root runs it as itself")
+def test_a_program_that_can_only_go_by_the_path_is_told_what_keeps_it_out(make_hub: MakeHub, tmp_path: Path) -> None:
+    """A closed directory above the hub's is somebody else's to open; the error says which."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    forgetful = replace(POSTGRES, init=["/bin/sh", "-c", "exec 9<&-; ls {data_dir}/."])
+    hub = make_hub(data="closed/data", kinds=[forgetful], default_kind="postgres")
     with pytest.raises(ProvisionFailed, match="chmod o\\+x"):
         hub.provision("m", kind="postgres")
     hub.close()
