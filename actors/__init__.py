@@ -6,6 +6,7 @@ from actors.errors import (
     ActorCrashed,
     ActorDead,
     ActorError,
+    ChildFailed,
     DeadlineExceeded,
     DuplicateName,
     ForeignActor,
@@ -21,9 +22,9 @@ from actors.errors import (
 )
 from actors.future import Future
 from actors.inspection import ActorFailure, ActorInfo, ActorState, Counters, DeadLetter
-from actors.message import DropReason, Forwarded, Message, SystemMessage
+from actors.message import DropReason, Escalated, Forwarded, Message, SystemMessage
 from actors.ref import Ref
-from actors.supervision import GiveUp, OneForOne, Restart, decide
+from actors.supervision import GiveUp, OneForOne, Restart, RestForOne, decide
 from actors.system import ActorSystem
 from actors.timer import TimerHandle
 from actors.watch import EndReason, Terminated
@@ -42,8 +43,10 @@ __all__ = [
     # supervision
     "Backoff",
     "EndReason",
+    "Escalated",
     "GiveUp",
     "OneForOne",
+    "RestForOne",
     "Restart",
     "Terminated",
     "decide",
@@ -58,6 +61,7 @@ __all__ = [
     "ActorCrashed",
     "ActorDead",
     "ActorError",
+    "ChildFailed",
     "DeadlineExceeded",
     "DuplicateName",
     "ForeignActor",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 import pykka
 
 from actors import life
-from actors.errors import NotSpawned, UnhandledMessage
+from actors.errors import ChildFailed, NotSpawned, UnhandledMessage
 from actors.forwarding import forward
 from actors.future import Future
-from actors.message import Forwarded, OnDropped
+from actors.message import Escalated, Forwarded, OnDropped
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -197,6 +197,11 @@ class Actor(_PykkaActor):
     def unwatch(self, ref: Ref[Any]) -> None:
         """Stop watching an actor. A `Terminated` that is queued already still comes."""
         life.unwatch(self.cell, ref.cell)
+
+    def _handle_receive(self, message: Any) -> Any:
+        if type(message) is Escalated:
+            raise ChildFailed(message.child, message.error)
+        return super()._handle_receive(message)
 
     @staticmethod
     def _create_future() -> Future[Any]:

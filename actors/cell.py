@@ -39,6 +39,7 @@ class Cell(Mailbox):
         "current",
         "defect",
         "failures",
+        "held",
         "history",
         "killed",
         "kwargs",
@@ -84,6 +85,7 @@ class Cell(Mailbox):
         self.awaited: object = None  # what the task runs
         self.killed = False
         self.defect: Exception | None = None  # raised beside the running handler, which is being cancelled for it
+        self.held: tuple[Exception, object | None] | None = None  # what its restart waits with for its group
         self.processed = 0
         self.failures = 0
         self.restarts = 0

@@ -59,6 +59,19 @@ class ActorCrashed(ActorError):
         self.__cause__ = cause
 
 
+class ChildFailed(ActorError):
+    """An actor whose failure escalates to this one was given up; what it failed with is the `__cause__`.
+
+    Attributes:
+        child: Name of the actor that failed.
+    """
+
+    def __init__(self, child: str, cause: BaseException) -> None:
+        self.child = child
+        super().__init__(f"Actor {child!r} was given up: {cause!r}. Mend what it crashes on; a restart did not help.")
+        self.__cause__ = cause
+
+
 class HandlerCancelled(ActorError):
     """A handler ended by a `CancelledError` (or another `BaseException`) although nobody killed its actor."""
 

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actors.errors import ActorCrashed, ActorDead, HandlerCancelled
+from actors.group import Interrupted, advance, end_rest, interrupt_rest, members
 from actors.inspection import ActorFailure, ActorState
-from actors.message import Envelope, StopRequest
+from actors.message import Envelope, Escalated, StopRequest
 from actors.supervision import Restart, decide
 from actors.watch import EndReason, Terminated, Watches
 
@@ -75,10 +76,14 @@ def _hook_ended(cell: Cell, error: BaseException | None) -> None:
         if error is not None:
             _report_at_end(cell, error, None)
         end(cell, "stopped")
+    elif cell.defect is not None:
+        defect, cell.defect = cell.defect, None
+        crash(cell, defect)
     elif error is not None:
         crash(cell, as_exception(cell.name, error))
     else:
         cell.state = ActorState.IDLE
+        advance(cell, _restart)
         cell.drain()
 
 
@@ -134,29 +139,42 @@ def crash(cell: Cell, error: Exception) -> None:
     system = cell.system
     envelope, cell.current = cell.current, None
     message = None if envelope is None else envelope.message
+    if cell.timers is not None:
+        cell.timers.cancel_all()
+    cause = error.cause if isinstance(error, Interrupted) else error
+    if envelope is not None:
+        cell.processed += 1
+        cell.answer_error(envelope, ActorCrashed(cell.name, type(message).__name__, cause))
+    if cause is not error:
+        _hold(cell, cause, message)
+        if cell.held is not None and _stop_waits(cell):
+            end(cell, "stopped")
+        return
     cell.failures += 1
     cell.last_error = error
     system.tally.failures += 1
-    if cell.timers is not None:
-        cell.timers.cancel_all()
-    if envelope is not None:
-        cell.processed += 1
-        cell.answer_error(envelope, ActorCrashed(cell.name, type(message).__name__, error))
-    now = cell.dispatcher.loop.time() - cell.waited_s
-    decision = decide(cell.supervision, cell.history, now, system.random)
+    group = members(cell)
+    oldest = group[0]  # it has the history of all
+    now = cell.dispatcher.loop.time() - oldest.waited_s
+    decision = decide(cell.supervision, oldest.history, now, system.random)
     if not isinstance(decision, Restart):
         system.failed(ActorFailure(cell.ref, error, message, "end", 0.0))
+        end_rest(cell, group, kill)
         end(cell, "failed", error)
+        if cell.supervision is not None and cell.supervision.escalate_to is not None:
+            cell.supervision.escalate_to.cell.deliver(Envelope(Escalated(cell.name, error)))
         return
-    cell.history = decision.history
-    cell.waited_s += decision.delay_s
+    waited_s = oldest.waited_s + decision.delay_s
+    for other in group:
+        other.history, other.waited_s = decision.history, waited_s
     cell.state = ActorState.RESTARTING  # the crashed behaviour stays until then: pykka's proxies look at it
     cell.scheduled = False
+    interrupt_rest(cell, group, error, crash)
     system.failed(ActorFailure(cell.ref, error, message, "restart", decision.delay_s))
     if cell.killed:  # by whoever was told of the failure just now
         end(cell, "killed")
         return
-    again = partial(_restart, cell, error, message)
+    again = partial(_hold, cell, error, message)
     loop = cell.dispatcher.loop
     if _stop_waits(cell):
         end(cell, "stopped")
@@ -166,8 +184,16 @@ def crash(cell: Cell, error: Exception) -> None:
         cell.restart_timer = loop.call_soon(again, context=cell.context)
 
 
-def _restart(cell: Cell, error: Exception, interrupted: object | None) -> None:
+def _hold(cell: Cell, error: Exception, interrupted: object | None) -> None:
+    """Restart when it is this one's turn in its group."""
     cell.restart_timer = None
+    cell.state = ActorState.RESTARTING
+    cell.scheduled = False
+    cell.held = error, interrupted
+    advance(cell, _restart)
+
+
+def _restart(cell: Cell, error: Exception, interrupted: object | None) -> None:
     cell.restarts += 1
     cell.system.tally.restarts += 1
     cell.state = ActorState.STARTING
@@ -208,6 +234,7 @@ def end(cell: Cell, reason: EndReason, error: Exception | None = None) -> None:
         cell.answer(envelope, value=True)  # only stops and kills are left
     if cell.watches is not None:
         _tell_watchers(cell, cell.watches, terminated)
+    advance(cell, _restart)  # those behind it no longer wait for it
 
 
 def _close(cell: Cell, reason: EndReason) -> None:

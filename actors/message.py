@@ -35,6 +35,19 @@ class SystemMessage(Message[R_co]):
 
 
 @dataclass(frozen=True, slots=True)
+class Escalated(SystemMessage[None]):
+    """An actor was given up by its supervision, and its failure is this one's: it crashes when its turn comes.
+
+    Attributes:
+        child: Name of the actor that failed.
+        error: The exception it failed with.
+    """
+
+    child: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Forwarded:
     """What `Actor.forward` returns: this actor does not reply, the one it was forwarded to will.
 
@@ -46,7 +59,7 @@ class Forwarded:
 
 
 StopRequest: Final = _ActorStop
-PROXY_MESSAGES: Final = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr})
+PROXY_MESSAGES: Final = frozenset({ProxyCall, ProxyGetAttr, ProxySetAttr, Escalated})  # not for `on_receive`
 SYSTEM_LANE: Final = (SystemMessage, _ActorStop)
 
 # States of an envelope. Plain integers, not an Enum: they are compared for each message.

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from actors.backoff import Backoff, restarts_within
+
+if TYPE_CHECKING:
+    from actors.ref import Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +21,29 @@ class OneForOne:
         period_s: Length of the sliding window in seconds of the actor's running time. Time spent waiting for a
             restart does not count, so that no backoff, however long, can keep a crash loop under the intensity.
         backoff: Delays before the restarts.
+        escalate_to: Actor that crashes with `ChildFailed` when this one is given up, before its next message; None: it
+            is only watched, if at all. Of any system.
     """
 
     intensity: int = 3
     period_s: float = 5.0
     backoff: Backoff = field(default_factory=Backoff)
+    escalate_to: Ref[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.intensity < 0:
             raise ValueError("intensity counts restarts: give 0 or more.")
         if self.period_s <= 0:
             raise ValueError("period_s is a duration in seconds: give more than 0.")
+
+
+@dataclass(frozen=True, slots=True)
+class RestForOne(OneForOne):
+    """Restart the crashed actor, and then those that were spawned after it with this very object, in their order.
+
+    For actors that rely on those before them. Each restarts when the one before it has started. The intensity is that of
+    all together; past it the crashed one ends as failed, and the others of the object are killed.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,9 +148,7 @@ class ActorSystem:
             self.deadlines.close()
 
     def _last_first(self) -> list[Cell]:
-        cells = list(self._cells.values())  # a copy: an idle actor that is killed leaves at once
-        cells.reverse()
-        return cells
+        return self.cells()[::-1]  # a copy: an idle actor that is killed leaves at once
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -247,15 +245,18 @@ class ActorSystem:
 
     def actors(self) -> list[ActorInfo]:
         """Return a snapshot of each live actor in the order of their start; from any thread."""
-        with self.dispatcher.lock:
-            cells = tuple(self._cells.values())
-        return [cell.inspect() for cell in cells]
+        return [cell.inspect() for cell in self.cells()]
 
     def inspect(self, ref: Ref[Any]) -> ActorInfo:
         """Return a snapshot of an actor, also of one that has ended; from any thread."""
         return ref.inspect()
 
     # For the cells
+
+    def cells(self) -> list[Cell]:
+        """Return the live cells in the order of their start."""
+        with self.dispatcher.lock:
+            return list(self._cells.values())
 
     def forget(self, cell: Cell) -> None:
         """Drop a cell that has ended."""

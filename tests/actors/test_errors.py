@@ -10,6 +10,7 @@ from actors import (
     ActorCrashed,
     ActorDead,
     ActorError,
+    ChildFailed,
     DeadlineExceeded,
     DuplicateName,
     ForeignActor,
@@ -27,6 +28,7 @@ from actors import (
 EXAMPLES: list[ActorError] = [
     ActorCrashed("a", "Add", ValueError("no")),
     ActorDead("a", "stopped"),
+    ChildFailed("a", ValueError("no")),
     DeadlineExceeded("a", started=True, timeout_s=1.5),
     DeadlineExceeded("a", started=False, timeout_s=1.5),
     DuplicateName("a", "system"),
