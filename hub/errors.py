@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 
 class ModhubError(Exception):
@@ -24,6 +25,14 @@ class ModhubError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Callable[..., ModhubError], tuple[Any, ...], Mapping[str, Any]]:
+        # An exception is unpickled by calling its class, which fails where an argument must be given by name.
+        return _unpickled, (type(self), *self.args), vars(self)
+
+
+def _unpickled(cls: type[ModhubError], *args: Any) -> ModhubError:
+    return cls.__new__(cls, *args)
 
 
 class InvalidModuleId(ModhubError, ValueError):

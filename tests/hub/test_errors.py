@@ -1,6 +1,8 @@
 """Errors: one root, one stable code each, and a hint where the message leaves something to do."""
 
+import copy
 import inspect
+import pickle
 import re
 
 import pytest
@@ -87,6 +89,16 @@ def test_a_timeout_names_its_operation_and_whether_it_goes_on(started: bool) -> 
     """The caller can ask for the operation by its id, and knows whether it was withdrawn."""
     error = OperationTimeout("too late", op_id="0123456789abcdef", started=started)
     assert (error.op_id, error.started) == ("0123456789abcdef", started)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_an_error_reaches_another_process_as_it_is(cls: type[ModhubError]) -> None:
+    """A host that works in several processes hands errors on: none of their attributes is lost on the way."""
+    error = make(cls, "it broke")
+    for arrived in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(arrived) is cls
+        assert str(arrived) == str(error)
+        assert vars(arrived) == vars(error)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
