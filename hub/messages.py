@@ -226,7 +226,7 @@ class Touch(Message[ModuleInfo]):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe(Message[None]):
-    """Send every event to an actor from now on, until it ends.
+    """Send every event to an actor from now on, until it ends; once, however often it is asked for.
 
     The reference makes this message the one that stays within its process; a remote subscriber has one of its own.
     """

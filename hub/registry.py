@@ -9,12 +9,12 @@ from typing import Any
 
 import pykka
 
-from actors import Actor, MailboxFull, OneForOne, Ref
+from actors import Actor, OneForOne, Ref
 from hub.acceptance import accept, check_texts
 from hub.config import check_module_id
+from hub.delivery import Delivery
 from hub.directory import Entry
 from hub.errors import HubClosed, InvalidMessage, ModhubError, ModuleNotFound, UnknownKind
-from hub.events import Event
 from hub.info import ModuleInfo
 from hub.lifecycle import State
 from hub.messages import (
@@ -133,19 +133,10 @@ class Registry(Actor):
         if not isinstance(subscriber, pykka.ActorRef):  # pyright: ignore[reportUnnecessaryIsInstance] # plugins may be untyped
             raise InvalidMessage(f"{subscriber!r:.100} is no actor's ref", hint="subscribe an ActorRef")
         bus = self._services.bus
-
-        def deliver(event: Event) -> None:
-            try:
-                subscriber.tell(event)
-            except pykka.ActorDeadError:
-                bus.unsubscribe(deliver)
-            except MailboxFull:
-                # Not delivered, and said in the log alone: told as an event it would meet the same full mailbox.
-                bus.publish_from_thread(
-                    "hub.dead_letter", actor=str(subscriber), message_type=event.name, reason="full"
-                )
-
-        bus.subscribe(deliver)
+        delivery = Delivery(subscriber.actor_urn, subscriber, bus)
+        # It may ask again: an actor that subscribes when it starts does so at each restart, inside the same cell.
+        bus.unsubscribe(delivery)
+        bus.subscribe(delivery)
 
     def _forward(self, message: Any) -> Any:
         module_id = check_module_id(message.module_id)

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import pykka
 import pytest
@@ -319,6 +319,43 @@ def test_a_plugin_works_the_hub_and_cannot_take_it_down(make_hub: MakeHub, event
     events.wait("hub.actor_failed", actor="plugin/Mirror-0")
     hub.provision("m")
     events.wait("module.transition", module_id="twin", to_state="provisioned")
+
+
+class Hearer(Actor):
+    """A plugin that subscribes whenever it is started, fails on one event, and keeps the others."""
+
+    heard: ClassVar[list[Event]] = []
+
+    def __init__(self, registry: Any) -> None:
+        super().__init__()
+        self._registry = registry
+
+    async def on_start(self) -> None:
+        await self._registry.ask_async(Subscribe(self.actor_ref))
+
+    def on_receive(self, message: Any) -> None:
+        match message:
+            case Event("module.transition", "poison", _, {"to_state": "provisioned"}):
+                raise ZeroDivisionError
+            case _:
+                Hearer.heard.append(message)
+
+
+def test_a_plugin_that_was_restarted_hears_each_event_once(make_hub: MakeHub, events: Observer) -> None:
+    """An actor has one subscription, however often it asks for it: it does so again at each restart."""
+    Hearer.heard.clear()
+    hub = make_hub(plugins=[Hearer])
+    hub.provision("poison")
+    events.wait("hub.actor_failed", actor="plugin/Hearer-0")
+    hub.provision("m")
+    hub.hibernate("m")
+    deadline = time.monotonic() + 5
+    while not any(e.module_id == "m" and e.fields.get("to_state") == "hibernated" for e in Hearer.heard):
+        assert time.monotonic() < deadline, "the restarted plugin does not hear"
+        time.sleep(0.01)
+    hub.modules()  # what was told twice has arrived by then
+    numbers = [e.number for e in Hearer.heard]
+    assert numbers == sorted(set(numbers))
 
 
 def test_many_refusals_leave_no_actor_behind(make_hub: MakeHub) -> None:
