@@ -200,7 +200,13 @@ class Runtime:
 
     async def _retire(self) -> None:
         """Refuse what is new, end what only transfers here, and bring every module to rest."""
-        cells: tuple[Ref[Any], ...] = await self.registry.ask_async(BeginClosing())
+        cells: tuple[Ref[Any], ...]
+        try:
+            cells = await self.registry.ask_async(BeginClosing())
+        except pykka.ActorDeadError:
+            # Whoever has its ref may have stopped it. That ends no process: each still comes to rest by its own cell.
+            self._services.closing = True
+            cells = tuple(self._services.cells.values())
         for entry in self._services.directory.tracked():
             if entry.operation is not None:
                 entry.operation.cancel("the hub closes", Phase.HYDRATING)

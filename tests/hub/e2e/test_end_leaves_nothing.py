@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hub import AsyncHub, State
+from hub import AsyncHub, HubClosed, State
 from tests.hub.conftest import MakeHub, tiny_kind
 
 pytestmark = pytest.mark.e2e
@@ -29,6 +29,21 @@ def test_a_hub_on_s3_that_has_ended_has_no_connection(make_hub: MakeHub, s3_uri:
     assert sockets() - before  # what is kept open is what this is about
     hub.close()
     assert sockets() <= before
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_hub_whose_registry_was_stopped_ends_like_any_other(make_hub: MakeHub, end: str) -> None:
+    """A plugin that ends the registry by its ref takes no server with it, and leaves none behind: modules come to rest."""
+    hub = make_hub()
+    pid = hub.provision("m").pid
+    assert pid is not None
+    getattr(hub.registry, end)()
+    with pytest.raises(HubClosed):
+        hub.module("m")
+    assert Path(f"/proc/{pid}").exists()
+    hub.close()
+    assert not Path(f"/proc/{pid}").exists()
+    assert make_hub().module("m").state is State.HIBERNATED
 
 
 def test_a_hub_that_has_ended_leaves_no_thread_on_its_hosts_loop(tmp_path: Path) -> None:
