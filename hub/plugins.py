@@ -32,6 +32,8 @@ def load_plugins(
     for name, load in _all(given):
         try:
             plugin = load()
+            if not (isinstance(plugin, type) and issubclass(plugin, Actor)):
+                raise TypeError(f"{plugin!r:.100} is no subclass of actors.Actor")  # noqa: TRY301 - reported like any other
             system.spawn(plugin, registry, name=f"plugin/{name}", supervision=supervision)
         except Exception as error:  # noqa: BLE001 - somebody else's code: whatever it raises, it is reported below
             bus.publish("plugin.failed", plugin=name, error=repr(error))
