@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import signal
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 from hub.errors import InvalidConfig
@@ -110,6 +111,10 @@ class Kind:
             value = getattr(self, key)
             if value is not None and not isinstance(value, str):
                 object.__setattr__(self, key, tuple(value))
+
+    def __reduce__(self) -> tuple[Callable[[], Kind], tuple[()]]:
+        # Views of dicts can't be copied or pickled, and one day instances are started by another process.
+        return partial(Kind, **vars(self) | {"env": dict(self.env), "limits": dict(self.limits)}), ()
 
     def _invalid(self, key: str, value: object, allowed: str) -> InvalidConfig:
         return InvalidConfig(f"kind {self.name!r}: {key} = {value!r} can't be used", hint=f"allowed: {allowed}")

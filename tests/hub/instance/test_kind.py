@@ -1,7 +1,10 @@
 """Kinds: checked when they are made, immutable afterwards."""
 
+import copy
 import math
+import pickle
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -165,3 +168,11 @@ def test_the_default_kind_ships() -> None:
     """What a module is without being asked needs nothing else installed."""
     assert DEFAULT_KIND == "store"
     assert DEFAULT_KIND in SHIPPED
+
+
+@pytest.mark.parametrize("kind", [*SHIPPED.values(), Kind("x", COMMAND, env={"A": "1"}, limits={"nofile": 10})])
+def test_a_kind_reaches_another_process_as_it_is(kind: Kind) -> None:
+    """It is plain data: what a host hands to a process that it spawns equals what it had."""
+    for arrived in (pickle.loads(pickle.dumps(kind)), copy.deepcopy(kind)):
+        assert arrived == kind
+        assert isinstance(arrived.env, MappingProxyType)
