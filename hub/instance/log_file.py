@@ -15,25 +15,30 @@ from __future__ import annotations
 import codecs
 import os
 import secrets
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 _BLOCK = 64 * 1024
 _LOOKS = 8
+_KEPT = 8  # of a log that grew far beyond its bound since the last look, so many times the bound is kept
 _CONTINUATION = range(0x80, 0xC0)
 _LONGEST_CHARACTER = 4
 
 
 class _Position(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands beside a log: which one it is, where its file begins, and the bytes that a rotation takes away."""
+    """What stands beside a log: which one it is, where its file begins, and the bytes that a rotation takes away.
+
+    Of those, `skipped` come first and are kept nowhere, and `moving` are in the older generation.
+    """
 
     log_id: str = ""
     begins: int = 0
     moving: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class LogFile:
             self._write(_Position(secrets.token_hex(4), _size(self.older)))
 
     def rotate(self, max_bytes: int) -> bool:
-        """Keep the log within bounds: one generation is kept beside it.
+        """Keep the log within bounds: one generation is kept beside it, its end alone where it grew far beyond them.
 
         Args:
             max_bytes: its length from which on it is rotated.
@@ -94,16 +99,16 @@ class LogFile:
             return False
         try:
             position = self._settled()
-            moving = self._copy_all()
+            skipped, moving = self._copy_end(_KEPT * max_bytes)
             if self._settled().log_id != position.log_id:
                 # Erased and begun anew meanwhile: what was copied is an obliterated module's.
                 self._copy.unlink(missing_ok=True)
                 return False
-            self._write(msgspec.structs.replace(position, moving=moving))
+            self._write(msgspec.structs.replace(position, moving=moving, skipped=skipped))
             self._copy.replace(self.older)
             # What is written between the last look and the truncation is lost; the writer's O_APPEND goes on at the new end.
             os.truncate(self.path, 0)
-            self._write(msgspec.structs.replace(position, begins=position.begins + moving))
+            self._write(msgspec.structs.replace(position, begins=position.begins + skipped + moving))
         finally:
             self._stay_erased()
         return True
@@ -148,15 +153,25 @@ class LogFile:
         at = start + len(data) - begins
         return data + _read(self.path, at, count - len(data)) if at >= 0 and len(data) < count else data
 
-    def _copy_all(self) -> int:
-        """Copy the log, and what is written to it meanwhile; returns the bytes."""
+    def _copy_end(self, most: int) -> tuple[int, int]:
+        """Copy the end of the log, and what is written to it meanwhile.
+
+        A server may write as fast as is copied: to its end, the copy would grow with the log until the disk is full.
+
+        Args:
+            most: bytes to copy at a look.
+
+        Returns:
+            The bytes before those that were copied, and these.
+        """
         with self.path.open("rb") as log, self._copy.open("wb") as copy:
+            skipped = log.seek(max(0, _length(log) - most))
             for _ in range(_LOOKS):  # who writes faster than is copied loses some of it
-                before = copy.tell()
-                shutil.copyfileobj(log, copy)
-                if copy.tell() == before:
+                rest = min(most, _length(log) - log.tell())
+                if rest <= 0:
                     break
-            return copy.tell()
+                copy_bytes(log, copy, rest)
+            return skipped, copy.tell()
 
     def _settled(self) -> _Position:
         """Return where the log's file begins; a rotation that was interrupted is undone, or noted as done."""
@@ -168,11 +183,11 @@ class LogFile:
         begins = position.begins
         if self._copy.exists():
             self._copy.unlink()
-        elif self._still_holds_older(position.moving):
+        elif self._still_holds_older(position):
             self.older.unlink()
         else:
-            begins += position.moving
-        position = msgspec.structs.replace(position, begins=begins, moving=0)
+            begins += position.skipped + position.moving
+        position = msgspec.structs.replace(position, begins=begins, moving=0, skipped=0)
         self._write(position)
         return position
 
@@ -182,11 +197,12 @@ class LogFile:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
-    def _still_holds_older(self, moving: int) -> bool:
-        """Tell whether what was copied was not taken away: then the log begins with it."""
-        if _size(self.older) != moving or _size(self.path) < moving:
+    def _still_holds_older(self, position: _Position) -> bool:
+        """Tell whether what was copied was not taken away: then the log has it, after what was skipped."""
+        if _size(self.older) != position.moving or _size(self.path) < position.skipped + position.moving:
             return False
         with self.path.open("rb") as log, self.older.open("rb") as copy:
+            log.seek(position.skipped)
             while block := copy.read(_BLOCK):
                 if log.read(len(block)) != block:
                     return False
@@ -202,6 +218,16 @@ class LogFile:
         if not os.path.lexists(self.path):
             for path in self.paths():
                 path.unlink(missing_ok=True)
+
+
+def copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
+    """Copy so many bytes, or what is left of them."""
+    while count and (block := source.read(min(count, _BLOCK))):
+        count -= target.write(block)
+
+
+def _length(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _size(path: Path) -> int:

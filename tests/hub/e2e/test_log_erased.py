@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hub.instance.log_file import LogFile
+from hub.instance import log_file
+from hub.instance.log_file import LogFile, copy_bytes
 
 
 def test_a_log_that_is_erased_while_it_is_rotated_leaves_no_older_generation(
@@ -18,13 +18,13 @@ def test_a_log_that_is_erased_while_it_is_rotated_leaves_no_older_generation(
     log = tmp_path / "m"
     log.write_text("a tenant's words")
 
-    copy = shutil.copyfileobj
+    copy = copy_bytes
 
-    def copy_while_erased(source: Any, target: Any) -> None:
+    def copy_while_erased(source: Any, target: Any, count: int) -> None:
         log.unlink(missing_ok=True)
-        copy(source, target)
+        copy(source, target, count)
 
-    monkeypatch.setattr(shutil, "copyfileobj", copy_while_erased)
+    monkeypatch.setattr(log_file, "copy_bytes", copy_while_erased)
     with pytest.raises(FileNotFoundError):
         LogFile(log).rotate(1)
     assert list(tmp_path.iterdir()) == []
@@ -37,17 +37,17 @@ def test_a_log_that_is_erased_and_begun_anew_while_it_is_rotated_is_left_alone(
     log = LogFile(tmp_path / "m")
     log.path.write_text("a tenant's words")
     log.identify()
-    copy = shutil.copyfileobj
+    copy = copy_bytes
 
-    def copy_while_replaced(source: Any, target: Any) -> None:
+    def copy_while_replaced(source: Any, target: Any, count: int) -> None:
         if log.path.read_text() != "another":
             for path in (log.path, *tmp_path.glob("m.at*")):
                 path.unlink()
             log.path.write_text("another")
             log.identify()
-        copy(source, target)
+        copy(source, target, count)
 
-    monkeypatch.setattr(shutil, "copyfileobj", copy_while_replaced)
+    monkeypatch.setattr(log_file, "copy_bytes", copy_while_replaced)
     assert not log.rotate(1)
     assert not log.older.exists()
     chunk = log.read(0, 100)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.instance import output
-from hub.instance.log_file import Chunk, LogFile
+from hub.instance import log_file, output
+from hub.instance.log_file import Chunk, LogFile, copy_bytes
 
 
 @pytest.fixture
@@ -78,17 +77,45 @@ def test_a_running_writer_goes_on_after_a_rotation(path: Path) -> None:
 def test_what_is_written_during_the_copy_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that comes while the log is copied is copied too, and counted."""
     log = append(path, "before\n")
-    copy, late = shutil.copyfileobj, ["late\n"]
+    copy, late = copy_bytes, ["late\n"]
 
-    def copy_meanwhile(source: Any, target: Any) -> None:
-        copy(source, target)
+    def copy_meanwhile(source: Any, target: Any, count: int) -> None:
+        copy(source, target, count)
         if late:
             append(path, late.pop())
 
-    monkeypatch.setattr(shutil, "copyfileobj", copy_meanwhile)
+    monkeypatch.setattr(log_file, "copy_bytes", copy_meanwhile)
     log.rotate(1)
     append(path, "after\n")
     assert everything(log) == "before\nlate\nafter\n"
+
+
+def test_a_log_that_grew_far_beyond_its_bound_keeps_its_end(path: Path) -> None:
+    """The older generation is bounded too; offsets go on, so a follower learns how much is gone."""
+    log = append(path, "first\n")
+    log.rotate(1)
+    append(path, "x" * 10_000 + "end\n")
+    assert log.rotate(10)
+    assert log.older.stat().st_size == 80
+    append(path, "after\n")
+    chunk = log.read(6, 1000)
+    assert (chunk.text, chunk.offset) == ("x" * 76 + "end\nafter\n", 6 + 10_004 - 80)
+
+
+def test_a_rotation_ends_while_the_server_writes_faster_than_is_copied(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that floods its log fills no disk: the copy does not run after it, and the log begins anew."""
+    log = append(path, b"x" * 100)
+
+    def copy_slowly(source: Any, target: Any, count: int) -> None:
+        append(path, b"y" * 1000)
+        copy_bytes(source, target, count)
+
+    monkeypatch.setattr(log_file, "copy_bytes", copy_slowly)
+    assert log.rotate(10)
+    assert path.read_bytes() == b""
+    assert log.older.stat().st_size <= 8 * 80
 
 
 def test_a_follower_reads_each_byte_once_over_rotations(path: Path) -> None:
@@ -179,16 +206,12 @@ def kill_before(call: str) -> Callable[..., Any]:
     return die
 
 
-@pytest.mark.parametrize("last", ["the copy", "the first note", "the rename", "the truncation"])
-def test_a_hub_that_dies_while_it_rotates_leaves_the_log_whole(
-    last: str, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever it did last, the next hub reads every byte once more, and a follower goes on where it was."""
-    log = append(path, "first\n")
-    log.rotate(1)
-    append(path, "second\n")
-    renames = {"the copy": 0, "the first note": 1, "the rename": 2, "the truncation": 2}[last]
-    rename = Path.replace
+RENAMES_BEFORE = {"the copy": 0, "the first note": 1, "the rename": 2, "the truncation": 2}
+
+
+def die_in_rotation(log: LogFile, last: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rotate a log until that was the last that was done."""
+    renames, rename = RENAMES_BEFORE[last], Path.replace
 
     def rename_some(self: Path, target: Path) -> Path:
         nonlocal renames
@@ -197,12 +220,23 @@ def test_a_hub_that_dies_while_it_rotates_leaves_the_log_whole(
         renames -= 1
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", rename_some)
-    if last == "the rename":
-        monkeypatch.setattr(os, "truncate", kill_before("truncate"))
-    with pytest.raises(Killed):
-        log.rotate(1)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", rename_some)
+        if last == "the rename":
+            patched.setattr(os, "truncate", kill_before("truncate"))
+        with pytest.raises(Killed):
+            log.rotate(1)
+
+
+@pytest.mark.parametrize("last", RENAMES_BEFORE)
+def test_a_hub_that_dies_while_it_rotates_leaves_the_log_whole(
+    last: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it did last, the next hub reads every byte once more, and a follower goes on where it was."""
+    log = append(path, "first\n")
+    log.rotate(1)
+    append(path, "second\n")
+    die_in_rotation(log, last, monkeypatch)
     append(path, "third\n")
     # The older generation was given up at the rename.
     kept = "second\nthird\n" if last in {"the rename", "the truncation"} else "first\nsecond\nthird\n"
@@ -214,6 +248,22 @@ def test_a_hub_that_dies_while_it_rotates_leaves_the_log_whole(
     assert everything(LogFile(path), 13) == "third\nfourth\n"
     assert log.older.exists()
     assert sorted(file.name for file in path.parent.iterdir()) == ["m", "m.1", "m.at"]
+
+
+@pytest.mark.parametrize("last", RENAMES_BEFORE)
+def test_a_hub_that_dies_while_it_cuts_a_flood_keeps_the_offsets(
+    last: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was to be skipped is there as long as the log is whole, and counted as soon as it is not."""
+    log = append(path, "first\n")
+    log.rotate(1)
+    append(path, "-" * 100 + "second\n")
+    die_in_rotation(log, last, monkeypatch)
+    append(path, "third\n")
+    left = 1 if last == "the truncation" else 100
+    chunk = LogFile(path).read(6, 1000)
+    assert (chunk.text, chunk.offset) == ("-" * left + "second\nthird\n", 106 - left)
+    assert chunk.next_offset == chunk.size == 119
 
 
 def test_a_log_whose_position_a_power_cut_took_gets_another_identity(path: Path) -> None:
