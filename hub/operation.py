@@ -114,7 +114,9 @@ class Operation:
 
     def on_progress(self, progress: Progress) -> None:
         """Take a transfer's progress; called on its worker thread."""
-        self.progress = progress
+        # Checking, committing and tidying up have no bytes of their own: what was transferred before stays told.
+        if progress.bytes_total or self.progress is None or not self.progress.bytes_total:
+            self.progress = progress
 
     def end(self, status: Status, error: str | None = None, error_code: str | None = None) -> None:
         """Note how it ended."""

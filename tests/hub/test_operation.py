@@ -51,6 +51,19 @@ def test_progress_is_told() -> None:
     assert (info.bytes_done, info.bytes_total, info.files_done, info.files_total) == (7, 10, 1, 2)
 
 
+def test_what_was_transferred_stays_told() -> None:
+    """The phases after a transfer have no bytes of their own, so its end does not read as if nothing had moved."""
+    operation = make()
+    operation.on_progress(Progress("scan", bytes_done=0, bytes_total=0, files_done=2, files_total=0))
+    assert operation.info().files_done == 2
+    operation.on_progress(Progress("upload", bytes_done=10, bytes_total=10, files_done=2, files_total=2))
+    for phase in ("verify", "commit", "collect"):
+        operation.on_progress(Progress(phase, bytes_done=0, bytes_total=0, files_done=0, files_total=3))
+    operation.end(Status.DONE)
+    info = operation.info()
+    assert (info.bytes_done, info.bytes_total, info.files_done, info.files_total) == (10, 10, 2, 2)
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_an_operation_is_cancelled_in_the_named_phases_only(phase: Phase) -> None:
     """A waiting deprovision ends a hydration, and nothing that is past it or not a transfer."""
