@@ -47,7 +47,7 @@ class EarlyAnswer:
             *((name.encode(), value.encode()) for name, value in API.items()),
             (b"connection", b"close"),
         ]
-        if self.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        if self.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
             headers.append((b"retry-after", b"1"))
         status = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n".encode()
         return status + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + body

@@ -83,6 +83,8 @@ REFUSALS: Mapping[str, Kind] = {
 }
 
 _EXTRAS = ("retry_after_s", "op_id", "started", "output", "budget")
+_TRY_LATER = frozenset({429, 503})
+_RETRY_AFTER_S = 1.0  # where an error that passes by itself does not know better
 
 
 class Refused(HTTPException):
@@ -109,10 +111,17 @@ class Refused(HTTPException):
 
 def kind_of(error: ModhubError) -> Kind:
     """Return what kind of problem an error is."""
+    error = _told(error)
     found = next(ERRORS[cls] for cls in type(error).__mro__ if cls in ERRORS)
     if isinstance(error, errors.BackendError) and error.retry_after_s is not None:
         return Kind(503, found.title)  # not asked at all: the hub knows when it is worth it
     return found
+
+
+def _told(error: ModhubError) -> ModhubError:
+    """Return the error that the answer names: a start for which no port was free has failed by no process."""
+    ports = error.__cause__
+    return ports if isinstance(error, errors.StartFailed) and isinstance(ports, errors.PortsExhausted) else error
 
 
 def _body(code: str, kind: Kind, detail: str, hint: str, extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +139,10 @@ def _body(code: str, kind: Kind, detail: str, hint: str, extras: Mapping[str, An
 def problem_of(error: ModhubError) -> dict[str, Any]:
     """Return an error as a problem: also what it carries beyond its message."""
     extras = {name: value for name in _EXTRAS if (value := getattr(error, name, None)) is not None and value != ""}
-    return _body(error.code, kind_of(error), error.message, error.hint, extras)
+    kind = kind_of(error)
+    if kind.status in _TRY_LATER:
+        extras.setdefault("retry_after_s", _RETRY_AFTER_S)
+    return _body(_told(error).code, kind, error.message, error.hint, extras)
 
 
 def refusal_of(refused: Refused) -> dict[str, Any]:

@@ -14,13 +14,22 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hub.errors import BackendError, BudgetExceeded, LeaseHeld, ModhubError, OperationTimeout
+from hub.errors import (
+    BackendError,
+    BudgetExceeded,
+    HubClosed,
+    LeaseHeld,
+    ModhubError,
+    ModuleBusy,
+    OperationTimeout,
+    PortsExhausted,
+)
 from hub.events import EventBus
 from hub.http.problem import ERRORS, REFUSALS, Refused, kind_of, problem_of, response_of
 from hub.http.refusals import RefusalLog
 from tests.hub.conftest import MakeHub, tiny_kind
 from tests.hub.http.conftest import Serve
-from tests.hub.http.serving import Served, wait_until
+from tests.hub.http.serving import Served, listener, wait_until
 from tests.hub.observer import Observer
 
 BULK = '{"operation": "wake", "module_ids": ["nobody"]}'
@@ -162,6 +171,9 @@ def test_every_error_has_its_answer() -> None:
     [
         (BudgetExceeded("x", budget="disk", retry_after_s=2.2), 503, "3", {"budget": "disk", "retry_after_s": 2.2}),
         (LeaseHeld("x", retry_after_s=0.0), 409, "1", {"retry_after_s": 0.0}),
+        (ModuleBusy("x"), 429, "1", {"retry_after_s": 1.0}),
+        (HubClosed("x"), 503, "1", {"retry_after_s": 1.0}),
+        (PortsExhausted("x"), 503, "1", {"retry_after_s": 1.0}),
         (BackendError("x"), 502, None, {}),
         (BackendError("x", retry_after_s=9), 503, "9", {"retry_after_s": 9}),
         (OperationTimeout("x", op_id="1", started=False), 504, None, {"op_id": "1", "started": False}),
@@ -179,6 +191,18 @@ def test_what_a_problem_carries(
     assert response.headers.get("retry-after") == retry_after
     common = {"type", "title", "status", "detail", "hint", "code"}
     assert {key: value for key, value in problem.items() if key not in common} == extras
+
+
+def test_a_start_without_a_free_port_is_no_failure_of_the_process(make_hub: MakeHub, serve: Serve) -> None:
+    """That the range of ports is used up is answered as a budget is: 503, and when to ask again."""
+    with listener() as free:
+        port = free.getsockname()[1]
+    served = serve(make_hub(ports=(port, port)))
+    assert served.post("/hub/modules/first/provision").status == 200
+    refused = served.post("/hub/modules/second/provision")
+    assert (refused.status, refused.json()["code"]) == (503, "ports-exhausted")
+    assert refused.headers["retry-after"] == "1"
+    assert f"{port}-{port}" in refused.json()["detail"]
 
 
 def test_an_error_that_is_not_listed_is_answered_as_its_base() -> None:
