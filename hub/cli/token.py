@@ -25,7 +25,8 @@ _PREFIX = "modhub_"  # by which scanners for secrets know one that went astray
     show_default=True,
     help="What it may do; each role may do what those before it may.",
 )
-def token(name: str, role: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print token and hash as one JSON object, and nothing else.")
+def token(name: str, role: str, *, as_json: bool) -> int:
     """Make a token for NAME: print it once on stdout, and on stderr the lines for the configuration.
 
     \b
@@ -36,6 +37,9 @@ def token(name: str, role: str) -> int:
         raise InvalidConfig(f"{name!r} can't name a token", hint="allowed: 1 to 64 of a-z A-Z 0-9 . _ @ -")
     made = _PREFIX + secrets.token_urlsafe(32)
     digest = hashlib.sha256(made.encode()).hexdigest()
+    if as_json:
+        click.echo(json.dumps({"name": name, "role": role, "token": made, "sha256": digest}, indent=2))
+        return 0
     lines = ("", "[[http.tokens]]", f"name = {json.dumps(name)}", f'role = "{role}"', f'sha256 = "{digest}"')
     click.echo("\n".join(lines), err=True)
     click.echo(made)

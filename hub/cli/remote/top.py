@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import sys
@@ -18,7 +19,7 @@ from hub.cli.extras import extra_http
 from hub.cli.interrupts import Interrupted
 from hub.cli.refusal import HubRefused, HubUnreachable
 from hub.cli.remote.amounts import elapsed, memory, percent
-from hub.cli.remote.options import hub_options
+from hub.cli.remote.options import hub_options, json_option
 from hub.module_query import SORT_KEYS
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _TEXTS = frozenset({"module_id", "kind", "state"})
 _COLOURS = {"provisioned": "green", "crashed": "red", "hibernated": "blue", "unprovisioned": "dim"}
 _AROUND = 6  # lines above and below the rows
 _WITHOUT_TERMINAL = 20
+_AS_JSON = 1000  # as many as one page of the hub's has
 
 
 @click.command(short_help="Show the busiest modules, live.")
@@ -50,15 +52,21 @@ _WITHOUT_TERMINAL = 20
 @click.option(
     "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between looks."
 )
+@json_option
 @hub_options
-def top(client: Client, *, sort: str, interval: float) -> int:
+def top(client: Client, *, sort: str, interval: float, as_json: bool) -> int:
     """Show modules live, the busiest first, until q or Ctrl-C.
 
     Keys sort: n name, k kind, s state, p port, u up, i idle, m memory, c CPU, t restarts; the same again, or r, reverses.
-    Without a terminal it prints once.
+    Without a terminal, or with --json, it prints once.
     """
     if sort.removeprefix("-") not in SORT_KEYS:
         raise click.UsageError(f"--sort {sort}: modules have no such key; allowed: {', '.join(SORT_KEYS)}")
+    if as_json:
+        page = client.get("hub", "status", sort=sort, limit=_AS_JSON)
+        listed = {"hub": client.get("stats", "hub"), "total": page["total"], "modules": page["modules"]}
+        click.echo(json.dumps(listed, indent=2))
+        return 0
     with extra_http():
         from rich.console import Console  # noqa: PLC0415 - may not be installed
         from rich.live import Live  # noqa: PLC0415 - as above

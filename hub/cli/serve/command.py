@@ -26,6 +26,7 @@ from hub.http.config_sources import load_http
 @click.option(
     "--log-format", type=click.Choice(FORMATS), help="Of the log, on stderr; console on a terminal, else json."
 )
+@click.option("--json", "as_json", is_flag=True, help="As --log-format json.")
 def serve(
     config: Path | None,
     data_dir: str | None,
@@ -34,6 +35,7 @@ def serve(
     host: str | None,
     port: int | None,
     log_format: str | None,
+    as_json: bool,
 ) -> int:
     """Run a hub with its HTTP API and dashboard, until SIGTERM or Ctrl-C.
 
@@ -51,7 +53,8 @@ def serve(
     with extra_http():
         from hub.cli.serve.run import run  # noqa: PLC0415 - what it imports is heavy, and may not be installed
         from hub.http.server import Server  # noqa: PLC0415 - as above
-    with logging_to(sys.stderr, log_format or ("console" if sys.stderr.isatty() else "json")):
+    chosen = "json" if as_json else log_format
+    with logging_to(sys.stderr, chosen or ("console" if sys.stderr.isatty() else "json")):
         server = Server(http_config)
         # The first line: who watches learns where to go, and where the data is, before the hub takes its time to start.
         EventBus().publish_from_thread(

@@ -190,12 +190,16 @@ def test_a_log_is_shown_and_followed(hub: Served) -> None:
 
 
 def test_top_without_a_terminal_prints_once(hub: Served) -> None:
-    """In a pipe it is a table, and ends."""
+    """In a pipe it is a table, or JSON, and ends."""
     assert hub.cli("provision", "busy").returncode == 0
     done = hub.cli("top", "--sort", "module_id")
     assert (done.returncode, done.stderr) == (0, "")
     assert "busy" in done.stdout
     assert "\x1b" not in done.stdout
+    told = hub.json("top", "--sort", "-module_id")
+    assert "busy" in [module["module_id"] for module in told["modules"]]
+    assert told["total"] == len(told["modules"])
+    assert told["hub"]["states"]["provisioned"] >= 1
     hub.cli("obliterate", "busy", "--yes")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +46,15 @@ def test_a_token_opens_what_its_role_may(hub: Served) -> None:
     assert hub.cli("obliterate", "alpha", "--yes", **as_role(hub, "operate")).returncode == 2
     assert hub.cli("obliterate", "alpha", "--yes", **as_role(hub, "obliterate")).returncode == 0
     assert "the-operate" in hub.log
+
+
+def test_a_token_as_json(tmp_path: Path) -> None:
+    """What a script needs is one object; nothing is left to be read from stderr."""
+    made = modhub(tmp_path, "token", "ci", "--role", "operate", "--json")
+    assert (made.returncode, made.stderr) == (0, "")
+    told = json.loads(made.stdout)
+    assert (told["name"], told["role"]) == ("ci", "operate")
+    assert told["sha256"] == hashlib.sha256(told["token"].encode()).hexdigest()
 
 
 def test_who_has_no_token_or_a_wrong_one_is_refused(hub: Served) -> None:

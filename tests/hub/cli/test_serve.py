@@ -32,6 +32,12 @@ def test_the_first_line_says_where_it_is_and_where_the_data_is(tmp_path: Path) -
         assert hub.get("/health") == b"OK!"
 
 
+def test_json_is_asked_for_as_of_every_command(tmp_path: Path) -> None:
+    """`--json` makes the log JSON lines, whatever else is asked for or the output is."""
+    with served(tmp_path, "--log-format", "console", "--json") as hub:
+        assert hub.first["event"] == "http.starting"
+
+
 def test_a_signal_ends_it_in_good_order(tmp_path: Path) -> None:
     """SIGTERM: modules sleep, nothing runs any more, the exit code is 0, and the next start knows them."""
     with served(tmp_path) as hub:
