@@ -27,7 +27,7 @@ if __name__ == "__main__":  # run as a script, the checkout is not on the path
 from hub import config, config_sources, errors, events, info, lifecycle, messages, module_query, policy  # noqa: E402 - after the path above
 from hub.http import app as http_app  # noqa: E402 - as above
 from hub.http import config as http_config  # noqa: E402 - as above
-from hub.http import problem  # noqa: E402 - as above
+from hub.http import early_answers, problem  # noqa: E402 - as above
 from hub.http.config import Role  # noqa: E402 - as above
 from hub.instance import Kind  # noqa: E402 - as above
 from hub.record import ModuleRecord  # noqa: E402 - as above
@@ -343,6 +343,14 @@ def http_page() -> str:
         (code(cls.code), str(kind.status), kind.title, f"`{cls.__name__}`") for cls, kind in problem.ERRORS.items()
     ]
     problem_rows += [(code(name), str(kind.status), kind.title, "") for name, kind in problem.REFUSALS.items()]
+    answers = (
+        early_answers.MALFORMED,
+        early_answers.SLOW,
+        early_answers.too_many_pipelined(),
+        early_answers.too_long(0, 0),
+        early_answers.CROWDED,
+    )
+    early = ", ".join(f"{code(answer.code)} ({answer.status.value})" for answer in answers)
     hints = typing.get_type_hints(http_config.HttpConfig)
     keys = [
         (code(f.name), code(type_name(hints[f.name])), _default(f), _allowed(f), f.metadata["meaning"])
@@ -403,7 +411,10 @@ What fails is answered with `application/problem+json` (RFC 9457): `type` (`{pro
 
 {table(("code", "status", "title", "error"), problem_rows)}
 
-`backend-error` is 503 with `Retry-After` where the backend is known to be unavailable and was not asked.
+`backend-error` is 503 with `Retry-After` where the backend is known to be unavailable and was not asked; a start for which no
+port is free is `ports-exhausted`. What is no request that the application could see is answered by the connection, and
+closes it:
+{early}.
 
 ## Configuration
 
