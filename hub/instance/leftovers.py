@@ -1,7 +1,8 @@
 """Processes that a server or an earlier hub left behind: found wherever they moved to, and ended.
 
 By the marker, and by whose log they write: a server that writes its title over its environment (PostgreSQL) takes the
-marker away from all that it forks.
+marker away from all that it forks. Both are paths, so what sees another directory there is another hub's: of a container
+that shares the process ids, with its data at the same path.
 """
 
 from __future__ import annotations
@@ -56,10 +57,13 @@ class _Marked:
     def __init__(self, marker: str, value: str, log: Path, spared: Spared) -> None:
         self._variable = f"{marker}={value}".encode()
         self._log = os.path.realpath(log)
+        self._around = os.path.dirname(self._log)  # noqa: PTH120 - a text for each look
         self._spared = spared
 
     def has(self, pid: int) -> bool:
-        return (self._is_marked(pid) or self._writes(pid)) and not self._spared.has(pid)
+        if not self._is_marked(pid) and not self._writes(pid):
+            return False
+        return not self._spared.has(pid) and not procfs.sees_another(pid, self._around)
 
     def _is_marked(self, pid: int) -> bool:
         return procfs.environ_has(pid, self._variable)
@@ -87,7 +91,7 @@ def find_leaders(data_dirs: Collection[Path]) -> dict[Path, ProcessIdentity]:
             continue
         for variable in procfs.environment_of(stat.pid):
             path = Path(os.fsdecode(variable.removeprefix(prefix)))
-            if variable.startswith(prefix) and path in data_dirs:
+            if variable.startswith(prefix) and path in data_dirs and not procfs.sees_another(stat.pid, str(path)):
                 other = found.get(path)
                 if other is None or stat.started_ticks < other.started_ticks:
                     found[path] = ProcessIdentity(stat.pid, stat.started_ticks, procfs.boot_id())

@@ -131,6 +131,23 @@ def outputs_of(pid: int) -> frozenset[str]:
     return frozenset(found)
 
 
+def sees_another(pid: int, directory: str) -> bool:
+    """Tell whether a process finds another directory at a path than the hub does, as one in another container may.
+
+    Where it finds nothing there, or can't be looked at, it does not: a server that hides the hub's data from itself in a
+    sandbox is still the hub's.
+    """
+    try:
+        return not os.path.samestat(os.stat(f"{root_of(pid)}{directory}"), os.stat(directory))  # noqa: PTH116 - as above
+    except OSError:
+        return False
+
+
+def root_of(pid: int) -> str:
+    """Return where the file system begins that a process sees."""
+    return f"/proc/{pid}/root"
+
+
 def command_of(pid: int) -> str:
     """Return a process's command line, shortened, for a log; empty where it can't be read."""
     try:

@@ -12,7 +12,7 @@ import pytest
 
 from hub.errors import StartFailed
 from hub.instance import output, procfs
-from hub.instance.leftovers import kill_marked
+from hub.instance.leftovers import find_leaders, kill_marked
 from hub.instance.process import DATA_MARKER, MARKER, child_environment, spawn
 from tests.hub.instance.support import PATIENCE_S, Signals, gone, shell
 
@@ -302,6 +302,36 @@ def test_processes_of_other_hubs_are_left_alone(tmp_path: Path, signals: Signals
         asyncio.run(scenario())
         assert unmarked.poll() is None
         unmarked.kill()
+
+
+def test_processes_of_a_hub_at_the_same_path_elsewhere_are_left_alone(
+    tmp_path: Path, signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another container the same path is another directory, and its hub lives: marker and log are no proof alone."""
+    hub_id = uuid.uuid4().hex
+    container = tmp_path / "container"
+    Path(f"{container}{tmp_path}").mkdir(parents=True)
+
+    def seen_from(root: Path) -> None:
+        def root_of(_pid: int) -> str:
+            return str(root)
+
+        monkeypatch.setattr(procfs, "root_of", root_of)
+
+    async def scenario() -> None:
+        other = shell('echo up > "$1"; exec sleep 60', signals.path, folder=tmp_path, hub_id=hub_id)
+        await signals.line()
+        seen_from(container)
+        assert kill_marked(MARKER, hub_id, tmp_path / "logs") == []
+        assert find_leaders([tmp_path]) == {}
+        assert other.exit_status is None
+        # A sandbox that hides the path is no other container.
+        seen_from(tmp_path / "sandbox")
+        assert find_leaders([tmp_path])[tmp_path].pid == other.pid
+        assert [pid for pid, _ in kill_marked(MARKER, hub_id, tmp_path / "logs")] == [other.pid]
+        await other.exited.wait()
+
+    asyncio.run(scenario())
 
 
 def test_a_hub_that_carries_its_own_marker_does_not_kill_itself(monkeypatch: pytest.MonkeyPatch) -> None:
