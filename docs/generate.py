@@ -411,10 +411,8 @@ What fails is answered with `application/problem+json` (RFC 9457): `type` (`{pro
 
 {table(("code", "status", "title", "error"), problem_rows)}
 
-`backend-error` is 503 with `Retry-After` where the backend is known to be unavailable and was not asked; a start for which no
-port is free is `ports-exhausted`. What is no request that the application could see is answered by the connection, and
-closes it:
-{early}.
+`backend-error` is 503 with `Retry-After` where the backend is known to be unavailable and was not asked. What is
+no request that the application could see is answered by the connection, which it closes: {early}.
 
 ## Configuration
 

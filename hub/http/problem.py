@@ -111,17 +111,10 @@ class Refused(HTTPException):
 
 def kind_of(error: ModhubError) -> Kind:
     """Return what kind of problem an error is."""
-    error = _told(error)
     found = next(ERRORS[cls] for cls in type(error).__mro__ if cls in ERRORS)
     if isinstance(error, errors.BackendError) and error.retry_after_s is not None:
         return Kind(503, found.title)  # not asked at all: the hub knows when it is worth it
     return found
-
-
-def _told(error: ModhubError) -> ModhubError:
-    """Return the error that the answer names: a start for which no port was free has failed by no process."""
-    ports = error.__cause__
-    return ports if isinstance(error, errors.StartFailed) and isinstance(ports, errors.PortsExhausted) else error
 
 
 def _body(code: str, kind: Kind, detail: str, hint: str, extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +135,7 @@ def problem_of(error: ModhubError) -> dict[str, Any]:
     kind = kind_of(error)
     if kind.status in _TRY_LATER:
         extras.setdefault("retry_after_s", _RETRY_AFTER_S)
-    return _body(_told(error).code, kind, error.message, error.hint, extras)
+    return _body(error.code, kind, error.message, error.hint, extras)
 
 
 def refusal_of(refused: Refused) -> dict[str, Any]:

@@ -58,7 +58,6 @@ async def wake(work: Work) -> ModuleInfo:
         instance = await work.start_instance()
     except ModhubError as error:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
-        failed = as_asked(work, error)
-        raise failed from failed.__cause__
+        raise as_asked(work, error) from error.__cause__
     await work.advance(Outcome.READY, "ready", last_error=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)

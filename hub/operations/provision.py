@@ -54,8 +54,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
         instance = await work.start_instance()
     except ModhubError as error:
         await _undo(work, error, kept=kept, gateway_port=gateway_port)
-        failed = as_asked(work, error)
-        raise failed from failed.__cause__
+        raise as_asked(work, error) from error.__cause__
     await work.advance(Outcome.READY, "ready", dirty=True, pending=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)
 

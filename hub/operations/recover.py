@@ -38,8 +38,7 @@ async def recover(work: Work) -> ModuleInfo:
         await work.advance(
             Outcome.ATTEMPT_FAILED, "attempt_failed", pending=pending, last_error=str(error), **NO_PROCESS
         )
-        failed = as_asked(work, error)
-        raise failed from failed.__cause__
+        raise as_asked(work, error) from error.__cause__
     # Serving again, it is wanted here: an earlier try to send it home is off.
     await work.advance(Outcome.READY, "ready", pending=None, **port_and_process(instance))
     return work.services.directory.describe(work.entry)
