@@ -124,7 +124,8 @@ class Lane:
         """Remember the head of an answer that came in one piece, its length told, and left the connection in order."""
         end = data.find(b"\r\n\r\n") + 4
         if (
-            not reader.keeps
+            not data
+            or not reader.keeps
             or reader.tainted
             or end > _MAX_KNOWN_HEAD
             or data[end:] != body  # it had an interim answer before it, or chunks
@@ -232,6 +233,9 @@ class Carried:
         """Pass on what came of the answer."""
         stage = reader.stage
         if stage is _HEAD:
+            self._first = (
+                b""  # an interim answer, or a part of a head: taken for the head, it would tell what it does not
+            )
             return
         data = reader.take()
         done = stage is _DONE

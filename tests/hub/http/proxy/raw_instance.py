@@ -6,6 +6,7 @@
     /early/...       the same, before the request's body is read; then it ends the connection with the body unread
     /duplex/...      the same, before the request's body is read; each part of the body is then sent back as it comes
     /late/...        the bytes, after 0.3 s
+    /parts/...?...   the bytes, and those of the query 0.05 s later
     /flood/...?SIZE  the bytes, then SIZE bytes as fast as they are taken, of which it notes how far it came
     /crash           ends the process
     /silent          never answers, and notes when the connection ends
@@ -102,10 +103,13 @@ class Client:
             self.sock.sendall(decoded(path))
             self.flood(int(path.partition("?")[2]))
             return False
-        elif path.startswith(("/say", "/late/")):
+        elif path.startswith(("/say", "/late/", "/parts/")):
             if path.startswith("/late/"):
                 time.sleep(0.3)
             self.sock.sendall(decoded(path))
+            if path.startswith("/parts/"):
+                time.sleep(0.05)
+                self.sock.sendall(base64.urlsafe_b64decode(path.partition("?")[2]))
             if path.startswith("/say-close/"):
                 return False
         else:

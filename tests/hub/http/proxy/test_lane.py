@@ -363,6 +363,20 @@ def test_a_slow_reader_of_the_last_bytes_leaves_a_working_connection(
             assert len(slow.answer().body) == size
 
 
+@pytest.mark.parametrize("first", [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTT"])
+def test_what_comes_before_the_answer_is_not_taken_for_it(ways: Ways, first: bytes) -> None:
+    """Where an interim answer, or a part of a head, came by itself, the next one like it is no answer to anybody."""
+    rest = b"" if first.startswith(b"HTTP") else first
+    with ways.lane.client() as one, ways.lane.client() as other:
+        for number in range(3):
+            for name, client in (("one", one), ("other", other)):
+                where = b"/at-%b-%d" % (name.encode(), number)
+                answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % where
+                path = say(first, how="parts") + "?" + say(answer.removeprefix(rest)).rpartition("/")[2]
+                answered = client.ask(path)
+                assert (answered.status, answered.all("location")) == (302, [f"/hub/proxy/m{where.decode()}"])
+
+
 def flooded(info: ModuleInfo) -> int:
     return max((entry["flooded"] for entry in seen(info) if "flooded" in entry), default=0)
 
