@@ -142,6 +142,11 @@ class GuardedConnection(HttpToolsProtocol):
         if is_ambiguous(self.headers):
             self._refusal = MALFORMED
             raise _Refused
+        if self.parser.should_upgrade() and self._should_upgrade() and self._busy:  # pyright: ignore[reportOptionalMemberAccess] - as above
+            # A WebSocket takes the connection as it is, from the requests before it too: their answers would go
+            # among its frames, and nobody would tell them when the client is gone.
+            self._refusal = MALFORMED
+            raise _Refused
         super().on_headers_complete()
         self._in_body = True  # not where that raised: then the request never began
 

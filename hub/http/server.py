@@ -23,6 +23,7 @@ from hub.http.encrypted import EncryptedConnection
 from hub.http.lane_connection import LaneConnection
 from hub.http.listening import bind, url_of
 from hub.http.tls import Certificate
+from hub.http.websocket_connection import GuardedWebSocket
 
 _BACKLOG = 1024
 _TLS_CLOSE_TIMEOUT_S = 5.0
@@ -108,7 +109,7 @@ class Server:
         config = Config(
             CutOff(app),
             http=LaneConnection,
-            ws="websockets-sansio",
+            ws=partial(GuardedWebSocket, send_timeout=self._config.send_timeout),  # type: ignore[arg-type] # called like the class  # pyright: ignore[reportArgumentType] - the same
             lifespan="on",
             log_config=None,
             access_log=False,
