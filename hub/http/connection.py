@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import httptools
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from hub.http.config import HttpConfig
 from hub.http.crowd import Crowd
 from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_long, too_many_pipelined
+from hub.http.encrypted import unsent
 from hub.http.framing import is_ambiguous
 
 MAX_HEADERS = 100
@@ -113,6 +115,10 @@ class GuardedConnection(HttpToolsProtocol):
                 return
         if self._in_head or not self._busy:  # a body that was answered before its end is waited for no longer either
             self._await_head(self._limits.header_timeout)
+
+    def eof_received(self) -> None:
+        """Close, as the client will not say any more; soon, as TLS is in the midst of its own end."""
+        self.loop.call_soon(self._close)
 
     def on_message_begin(self) -> None:
         """Begin to count."""
@@ -245,6 +251,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self._in_body and not cycle.response_complete:
             # Its body is broken, and it may be at work already.
             cycle.disconnected = True
+            cycle.waiting_for_100_continue = False  # it would be written behind the refusal
             cycle.message_event.set()
             if cycle is self._running:
                 if cycle.response_started:
@@ -263,7 +270,8 @@ class GuardedConnection(HttpToolsProtocol):
         self.transport.write(refusal.write(self.server_state.default_headers))
         # Closed at once, what the client has still under way would be answered by a reset, and the answer lost by it.
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has gone just now, of which the transport is told next
+                self.transport.write_eof()
         self._close_timer = self.loop.call_later(_LINGER_S, self._close)
 
     def _await_head(self, seconds: float) -> None:
@@ -286,22 +294,31 @@ class GuardedConnection(HttpToolsProtocol):
             self._close()  # it asked nothing: a browser opens connections ahead
 
     def _watch_sending(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unsent(self.transport)
         self._send_timer = self.loop.call_later(self._limits.send_timeout, self._look_at_sending)
 
     def _look_at_sending(self) -> None:
-        if self.transport.get_write_buffer_size() >= self._unsent:
+        if unsent(self.transport) >= self._unsent:
             self.transport.abort()
         else:
             self._watch_sending()
 
     def _close(self) -> None:
         """Close, and at once where the client does not take what is left for it."""
+        self.transport.close()
+        self._watch_closing()
+
+    def _watch_closing(self) -> None:
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self.transport.close()
         if not self._lost:
-            self._close_timer = self.loop.call_later(_CLOSE_TIMEOUT_S, self.abort)
+            self._close_timer = self.loop.call_later(_CLOSE_TIMEOUT_S, self._look_at_closing, unsent(self.transport))
+
+    def _look_at_closing(self, before: int) -> None:
+        if 0 < unsent(self.transport) < before:
+            self._watch_closing()  # it is slow, but reads: an end now would cost it the rest of its answer
+        else:
+            self.abort()
 
     def _cancel_timers(self) -> None:
         self._stop_waiting_for_head()

@@ -10,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from hub.http.crowd import Crowd
 from hub.http.early_answers import MALFORMED
+from hub.http.encrypted import unsent
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):
@@ -78,12 +79,12 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
 
     def _watch_sending(self) -> None:
         self._stop_watching()
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unsent(self.transport)
         self._send_timer = self.loop.call_later(self._send_timeout, self._look_at_sending)
 
     def _look_at_sending(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent >= self._unsent:
+        left = unsent(self.transport)
+        if left and left >= self._unsent:
             self.transport.abort()
         else:
             self._watch_sending()
