@@ -60,7 +60,9 @@ class HttpConfig:
     )
     header_timeout: float = _option(10.0, "Seconds that a client gets to send a request's head.", minimum=0.1)
     body_timeout: float = _option(
-        30.0, "Seconds that a client may pause in an API request's body; for all of it four times as long.", minimum=0.1
+        30.0,
+        "Seconds that a client may pause in a request's body; for all of it, where it is not an instance's, four times as long.",
+        minimum=0.1,
     )
     send_timeout: float = _option(30.0, "Seconds that a client may not read what it is sent.", minimum=0.1)
     keep_alive: float = _option(15.0, "Seconds that an idle connection is kept.", minimum=0)

@@ -67,7 +67,7 @@ class ProxyApp:
 
     Args:
         registry: the registry's ref.
-        config: `proxy_wake_timeout`, `proxy_timeout`, `proxy_sandbox`, `trusted_proxies`; with `tokens`,
+        config: `proxy_wake_timeout`, `proxy_timeout`, `body_timeout`, `proxy_sandbox`, `trusted_proxies`; with `tokens`,
             `Authorization` is for the hub and reaches no instance.
         refuse: makes the answer that tells an error.
         mount: path at which it is mounted.
@@ -91,7 +91,7 @@ class ProxyApp:
         self._websockets: set[ClientConnection] = set()
         self._awakener = Awakener(registry, asked_by="proxy")
         self._resolver = Resolver(registry, self._awakener, config.proxy_wake_timeout)
-        self._pool = Pool(self._resolver, config.proxy_timeout)
+        self._pool = Pool(self._resolver, config.proxy_timeout, config.body_timeout)
         self.lane = Lane(self._resolver, self._pool, sandbox=config.proxy_sandbox, tell=self._tell)
 
     async def aclose(self) -> None:

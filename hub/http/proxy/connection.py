@@ -9,7 +9,7 @@ from typing import cast
 
 from hub.http.proxy.answer_head import AnswerHead
 from hub.http.proxy.answer_reader import AnswerReader, Stage
-from hub.http.proxy.errors import BadInstanceAnswer, InstanceTimeout, InstanceUnreachable
+from hub.http.proxy.errors import BadInstanceAnswer, BodyTimeout, InstanceTimeout, InstanceUnreachable
 from hub.http.proxy.listener import Listener
 
 # Bytes of an answer that wait for the client before the instance is made to wait.
@@ -182,12 +182,15 @@ class InstanceConnection(asyncio.BufferedProtocol):
             self.listener.lost(self._error)
         self._wake()
 
-    def check(self, now: float, timeout_s: float) -> None:
-        """Give up an instance that is silent although it is its turn."""
+    def check(self, now: float, timeout_s: float, body_timeout_s: float) -> None:
+        """Give up an instance that is silent although it is its turn, and a client that sends no more of its body."""
         waited_for = self._waiter is not None or (self.listener is not None and self._reading)
-        its_turn = (waited_for and self.sent_all) or self._drained is not None
-        if its_turn and now - self._heard_at >= timeout_s:
-            self.fail(InstanceTimeout(f"the instance was silent for {timeout_s:g} s"))
+        silent_s = now - self._heard_at
+        if (waited_for and self.sent_all) or self._drained is not None:
+            if silent_s >= timeout_s:
+                self.fail(InstanceTimeout(f"the instance was silent for {timeout_s:g} s"))
+        elif waited_for and silent_s >= body_timeout_s:
+            self.fail(BodyTimeout(f"the body paused for {body_timeout_s:g} s"))
 
     async def _more(self) -> None:
         if self._error is not None:

@@ -76,6 +76,14 @@ class InstanceTimeout(ProxyError):
     title = "The instance is silent"
 
 
+class BodyTimeout(ProxyError):
+    """The client paused in its request's body for `body_timeout`, and the instance had nothing to say meanwhile."""
+
+    code = "request-timeout"
+    status = 408
+    title = "The request's body did not come"
+
+
 PROXY_ERRORS: tuple[type[ProxyError], ...] = (
     BadProxyRequest,
     MethodRefused,
@@ -83,6 +91,7 @@ PROXY_ERRORS: tuple[type[ProxyError], ...] = (
     InstanceUnreachable,
     WakeTimeout,
     InstanceTimeout,
+    BodyTimeout,
     ProxyError,
 )
 """All of them, for tables."""

@@ -31,16 +31,18 @@ class Pool:
     Args:
         resolver: asked after connecting.
         timeout_s: seconds that an instance may be silent.
+        body_timeout_s: seconds that a client may pause in a request's body.
     """
 
-    def __init__(self, resolver: Resolver, timeout_s: float) -> None:
+    def __init__(self, resolver: Resolver, timeout_s: float, body_timeout_s: float) -> None:
         self._resolver = resolver
         self._timeout_s = timeout_s
+        self._body_timeout_s = body_timeout_s
         self._idle: dict[Live, deque[InstanceConnection]] = {}
         self._resting = 0
         self._buffer = memoryview(bytearray(_BUFFER))
         self._busy: set[InstanceConnection] = set()
-        self._tick_s = min(_TICK_S, timeout_s / 4)
+        self._tick_s = min(_TICK_S, timeout_s / 4, body_timeout_s / 4)
         self._ticker: asyncio.TimerHandle | None = None
 
     def reuse(self, live: Live) -> InstanceConnection | None:
@@ -126,7 +128,7 @@ class Pool:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         for connection in tuple(self._busy):
-            connection.check(now, self._timeout_s)
+            connection.check(now, self._timeout_s, self._body_timeout_s)
         for live, waiting in tuple(self._idle.items()):
             while waiting and (waiting[0].closed or now - waiting[0].idle_since >= IDLE_S):
                 waiting.popleft().close()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from hub.http.config import HttpConfig
-from tests.hub.http.proxy.served import Served, say, serving
+from tests.hub.http.proxy.served import Served, say, seen, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -179,6 +180,31 @@ def test_an_instance_that_ends_the_connection_without_an_answer(served: Served) 
     answer = served.get(say(b"", how="say-close"), method="POST")
     assert (answer.status, answer.json()["code"]) == (502, "instance-unreachable")
     assert served.get(say(b"", how="say-close")).status == 502
+
+
+def test_a_client_that_sends_no_more_of_its_body(tmp_path: Path) -> None:
+    """408 past `body_timeout`, and the instance is rid of it; while it sends, or the instance does, it may take longer."""
+    with serving(tmp_path, HttpConfig(body_timeout=1.0)) as served:
+        info = served.provision("m")
+        head = b"%b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        duplex = say(OK + b"Transfer-Encoding: chunked\r\n\r\n", how="duplex").encode()
+        with served.client() as paused, served.client() as slow:
+            paused.send(head % b"POST /hub/proxy/m/paused" + b"1\r\na\r\n")
+            slow.send(head % b"POST %b" % duplex)
+            assert slow.head()[0] == 200
+            for _ in range(8):
+                slow.send(b"1\r\na\r\n")
+                assert slow.chunk() == b"a"
+                time.sleep(0.2)
+            answer = paused.answer("POST")
+            assert (answer.status, answer.json()["code"], answer.all("connection")) == (
+                408,
+                "request-timeout",
+                ["close"],
+            )
+            slow.send(b"0\r\n\r\n")
+            assert slow.chunk() == b""
+        assert not any(entry["target"] == "/paused" and "body" in entry for entry in seen(info))
 
 
 def test_a_silent_instance(tmp_path: Path) -> None:
