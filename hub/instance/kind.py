@@ -114,7 +114,7 @@ class Kind:
 
     def __reduce__(self) -> tuple[Callable[[], Kind], tuple[()]]:
         # Views of dicts can't be copied or pickled, and one day instances are started by another process.
-        return partial(Kind, **vars(self) | {"env": dict(self.env), "limits": dict(self.limits)}), ()
+        return partial(type(self), **vars(self) | {"env": dict(self.env), "limits": dict(self.limits)}), ()
 
     def _invalid(self, key: str, value: object, allowed: str) -> InvalidConfig:
         return InvalidConfig(f"kind {self.name!r}: {key} = {value!r} can't be used", hint=f"allowed: {allowed}")

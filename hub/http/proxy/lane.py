@@ -233,9 +233,9 @@ class Carried:
         """Pass on what came of the answer."""
         stage = reader.stage
         if stage is _HEAD:
-            self._first = (
-                b""  # an interim answer, or a part of a head: taken for the head, it would tell what it does not
-            )
+            # An interim answer, or a part of a head: remembered as the head of what follows, the next one of its kind
+            # would be answered with that, and its own answer be given to another client.
+            self._first = b""
             return
         data = reader.take()
         done = stage is _DONE
