@@ -7,9 +7,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_tutorial_does_what_it_says(tmp_path: Path) -> None:
-    """The tutorial's program, copied from the page, runs to its end and prints what the page leads one to expect."""
+    """The tutorial's program, copied from the page with what is added to it, runs to its end and prints what the page leads one to expect."""
     page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    program = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     ended = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -27,5 +27,6 @@ def test_tutorial_does_what_it_says(tmp_path: Path) -> None:
         "sent home",
         "back",
         "obliterated",
+        "restarted",
     ]
     assert ended.stdout.count("b'hello'") == 2
