@@ -247,6 +247,8 @@ class OperationInfo:
         files_total: files to transfer, as far as known.
         error: its failure, if it failed.
         error_code: the stable name of that kind of error: `ModhubError.code`.
+        hint: what can be done about it, which `error` holds too; empty where there is nothing.
+        output: the last lines of a process that did not start, which `error` holds too.
         asked_by: who asked for it, if that is known.
         obliterated: what it deleted, if it was an obliteration and is done.
     """
@@ -263,5 +265,7 @@ class OperationInfo:
     files_total: int = 0
     error: str | None = None
     error_code: str | None = None
+    hint: str = ""
+    output: str = ""
     asked_by: str = ""
     obliterated: Obliterated | None = None

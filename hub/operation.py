@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from backends import Progress
-from hub.errors import ModhubError, ModuleFault, OperationCancelled, OperationNotFound
+from hub.errors import ModhubError, ModuleFault, OperationCancelled, OperationNotFound, StartFailed
 from hub.info import Obliterated, OperationInfo
 from hub.lifecycle import Request
 
@@ -61,6 +61,8 @@ class Operation:
         self.phase = Phase.OTHER
         self.error: str | None = None
         self.error_code: str | None = None
+        self.hint = ""
+        self.output = ""
         self.cancelled = threading.Event()
         self.cancel_reason = ""
         # Ends its transfer, whether that waits or runs.
@@ -141,6 +143,8 @@ class Operation:
             files_total=p.files_total if p else 0,
             error=self.error,
             error_code=self.error_code,
+            hint=self.hint,
+            output=self.output,
             asked_by=self.asked_by,
             obliterated=self.obliterated,
         )
@@ -194,6 +198,8 @@ class Ledger:
         elif isinstance(error, ModhubError):
             status = Status.CANCELLED if isinstance(error, OperationCancelled) else Status.FAILED
             operation.end(status, str(error), error.code)
+            operation.hint = error.hint
+            operation.output = error.output if isinstance(error, StartFailed) else ""
         else:
             operation.end(Status.FAILED, "a defect interrupted it; see the log", ModuleFault.code)
         self._open.pop(operation.op_id, None)

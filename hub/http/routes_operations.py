@@ -83,6 +83,7 @@ def _accepted(message: Any, task: asyncio.Task[OperationInfo]) -> OperationInfo:
         0.0,
         error=str(error),
         error_code=error.code,
+        hint=error.hint,
         asked_by=message.asked_by,
     )
 

@@ -206,7 +206,13 @@ class LocalInstance:
         try:
             await Serving(self._process, self._spec, self.port, self._workers).wait_ready(self._log_offset)
         except TimeoutError:
-            raise self._start_failed(f"was not ready ({kind.ready}) within {kind.start_timeout:g} s") from None
+            listens = await self._workers.run(procfs.listener_in_group, self.port, self.pid)
+            raise self._start_failed(
+                f"was not ready ({kind.ready}) within {kind.start_timeout:g} s",
+                "the kind's `start_timeout` gives it longer"
+                if listens
+                else f"it does not listen on port {self.port}: give it longer by `start_timeout`, or {{port}} in its `command`",
+            ) from None
         if not self.alive:
             raise self._start_failed(f"ended with {self.describe_exit()} before it was ready")
 
@@ -221,8 +227,8 @@ class LocalInstance:
         """
         return await Serving(self._process, self._spec, self.port, self._workers).still(timeout_s)
 
-    def _start_failed(self, what: str) -> StartFailed:
-        hint = self._conditions.explain(self._spec.data_dir)
+    def _start_failed(self, what: str, hint: str = "") -> StartFailed:
+        hint = self._conditions.explain(self._spec.data_dir) or hint
         if not is_free(self.port) and not procfs.listener_in_group(self.port, self.pid):
             hint = f"another process listens on port {self.port}"
         message = f"{self._spec.kind.command[0]!r} {what}"

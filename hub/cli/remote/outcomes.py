@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +69,7 @@ def conclude(client: Client, followed: Followed) -> Outcome:
     info = followed.info
     outcome = Outcome(followed.module_id, info["operation"], followed.op_id, "done")
     if followed.error is None and info["status"] != "done":
-        followed.error = OperationFailed(
-            {"detail": info["error"] or f"it was {info['status']}", "code": info["error_code"], "status": 500}
-        )
+        followed.error = OperationFailed(_problem(info))
     if followed.error is not None:
         outcome.status, outcome.error = "failed", followed.error
         return outcome
@@ -84,6 +82,18 @@ def conclude(client: Client, followed: Followed) -> Outcome:
         if refusal.status != 404:
             raise
     return outcome
+
+
+def _problem(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an operation's failure as the call that waits for it would have been answered."""
+    # A hub of before told neither apart from the text.
+    hint, output = str(info.get("hint") or ""), str(info.get("output") or "")
+    detail = str(info["error"] or f"it was {info['status']}")
+    if output:
+        detail = detail.removesuffix(f"\nlast output:\n{output}")
+    if hint:
+        detail = detail.removesuffix(f" ({hint})")
+    return {"detail": detail, "code": info["error_code"], "status": 500, "hint": hint, "output": output}
 
 
 def finish(outcomes: Sequence[Outcome], *, as_json: bool) -> int:

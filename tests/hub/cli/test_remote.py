@@ -17,13 +17,15 @@ from tests.hub.cli.conftest import clean_environment
 from tests.hub.cli.serving import Served, command, modhub, served, until
 from tests.hub.cli.test_serve import slow_kind
 
+_MUTE = '[kinds.mute]\ncommand = ["/bin/sh", "-c", "echo no licence; exec sleep 60"]\nstart_timeout = 0.7\n'
+
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="modhub-test-") as made:
         folder = Path(made)
         folder.chmod(0o711)  # PostgreSQL does not run as root, and has to get there
-        with served(folder, config=slow_kind(folder)) as running:
+        with served(folder, config=slow_kind(folder) + _MUTE) as running:
             yield running
             assert running.end() == 0
 
@@ -86,6 +88,19 @@ def test_a_refusal_by_the_state_is_told_apart(hub: Served) -> None:
     assert [outcome["status"] for outcome in outcomes["outcomes"]] == ["done", "failed"]
     assert outcomes["outcomes"][1]["problem"]["code"] == "module-not-found"
     hub.cli("obliterate", "kinds", "--yes")
+
+
+def test_a_server_that_does_not_start_is_told_alike_however_late(hub: Served) -> None:
+    """Its last output and the hint stand on lines of their own, and in JSON as fields, though the failure was asked for later."""
+    told = hub.cli("provision", "silent", "--kind", "mute").stderr
+    assert re.fullmatch(
+        r"error: silent: provision of module 'silent': '/bin/sh' was not ready \(tcp\) within 0.7 s\n"
+        r"its last output:\n    no licence\nhint: it does not listen on port .*\n",
+        told,
+    ), told
+    problem = json.loads(hub.cli("provision", "silent", "--kind", "mute", "--json").stdout)["outcomes"][0]["problem"]
+    assert problem["hint"].startswith("it does not listen")
+    assert problem["detail"].endswith("within 0.7 s")
 
 
 def test_an_operation_that_nobody_waits_for(hub: Served) -> None:

@@ -174,6 +174,9 @@ def test_a_failure_is_told_with_who_asked(make_hub: MakeHub, events: Observer) -
         hub.ask(message)
     told = hub.operation(message.op_id)
     assert (told.status, told.error_code) == ("failed", "provision-failed")
+    assert told.output != ""
+    assert told.error is not None
+    assert told.error.endswith(told.output)
     failed = events.wait("operation.failed", op_id=message.op_id)
     assert (failed["asked_by"], failed["error_type"]) == ("ci", "ProvisionFailed")
     assert len(events.all("operation.failed", op_id=message.op_id)) == 1

@@ -1,6 +1,7 @@
 """The local runner with real servers: ready means that this child answers; nothing of a failed start is left."""
 
 import asyncio
+import re
 import signal
 import socket
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_a_process_that_is_never_ready_is_killed(run: Run, signals: Signals) -> 
         with pytest.raises(StartFailed, match=r"was not ready \(tcp\) within 0.2 s") as failed:
             await bench.start(kind)
         assert failed.value.output == "warming up"
+        assert re.match(r"it does not listen on port \d+: .*start_timeout.*\{port\}", failed.value.hint)
         assert gone(int(await signals.line()))
 
     run(scenario)
