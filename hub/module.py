@@ -162,7 +162,10 @@ class Module(Actor):
             raise refusal(record, request, not_found=verdict.not_found)
         kind = message.kind if isinstance(message, Provision) else None
         if kind is not None and record.tracked and record.kind and kind != record.kind:
-            raise KindMismatch(f"module {self._module_id!r} is of kind {record.kind!r}, not {kind!r}")
+            raise KindMismatch(
+                f"module {self._module_id!r} is of kind {record.kind!r}, not {kind!r}",
+                hint="leave the kind out, or obliterate the module to begin anew",
+            )
         if isinstance(verdict, Nothing):
             self._services.directory.touch(entry)
             return self._services.directory.describe(entry)

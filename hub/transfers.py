@@ -161,7 +161,10 @@ class Transfers:
             head = remote.read_head()
             recorded = head.kind if head is not None and head.manifest is not None else None
             if recorded is not None and kind is not None and recorded != kind:
-                raise KindMismatch(f"module {module_id!r} is of kind {recorded!r}, not {kind!r}")
+                raise KindMismatch(
+                    f"module {module_id!r} is of kind {recorded!r}, not {kind!r}",
+                    hint="leave the kind out, or obliterate the module to begin anew",
+                )
             asked_at = boottime()
             head = remote.claim(head, recorded or kind or default_kind, lease_s=self._lease_s)
             on_claim(head.claim, asked_at)

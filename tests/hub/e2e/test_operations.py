@@ -157,7 +157,7 @@ def test_refusals_name_state_and_operation(make_hub: MakeHub) -> None:
         with pytest.raises(ModuleNotFound, match="'m'"):
             operation("m")
     hub.provision("m")
-    with pytest.raises(KindMismatch, match=r"tiny.*store"):
+    with pytest.raises(KindMismatch, match=r"tiny.*store.*leave the kind out"):
         hub.provision("m", kind="store")
     with pytest.raises(UnknownKind, match="tiny"):
         hub.provision("other", kind="nonesuch")
