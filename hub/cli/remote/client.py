@@ -158,4 +158,7 @@ def _problem(url: str, response: urllib3.BaseHTTPResponse) -> HubRefused | HubUn
         return HubUnreachable(
             f"what answers at {url} is no hub: status {response.status}", hint="--url or MODHUB_URL names another"
         )
-    return HubRefused(_json(url, response))
+    problem = _json(url, response)
+    if problem.get("code") == "unauthenticated":  # the hub's hint is for whoever writes requests
+        problem["hint"] = "--token-file, MODHUB_TOKEN_FILE or MODHUB_TOKEN gives it; `modhub token` makes one"
+    return HubRefused(problem)

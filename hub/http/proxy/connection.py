@@ -258,7 +258,10 @@ class InstanceConnection(asyncio.BufferedProtocol):
         if exc is not None and self._error is None:
             self._read_rest()
         if self._error is None:
-            self._error = InstanceUnreachable("the instance ended the connection before its answer was complete")
+            self._error = InstanceUnreachable(
+                "the instance ended the connection before its answer was complete",
+                hint="its log may say why; a server that speaks no HTTP is reached by its own port",
+            )
         if self.listener is not None:
             self.listener.lost(self._error)
         self._wake()
