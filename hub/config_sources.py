@@ -79,7 +79,9 @@ def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise InvalidConfig(f"configuration {os.fspath(path)!r} can't be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidConfig(f"configuration {os.fspath(path)!r} can't be read: {error}") from error
 
 
@@ -111,7 +113,10 @@ def _kinds_from_table(table: Any) -> list[Kind]:
         try:
             kinds.append(msgspec.convert({**base, "name": name, **settings}, Kind))
         except msgspec.ValidationError as error:
-            raise InvalidConfig(f"kinds.{name} can't be used: {error}") from None
+            if isinstance(found := error.__cause__, InvalidConfig):  # the kind's own word, which msgspec wraps
+                raise InvalidConfig(found.message, hint=found.hint) from None
+            expected, _, key = str(error).partition(" - at `$.")
+            raise InvalidConfig(f"kinds.{name}: {key.rstrip('`')} can't be used", hint=expected) from None
     return kinds
 
 

@@ -317,9 +317,9 @@ def test_kinds_cannot_be_changed_afterwards() -> None:
         ("kinds = { notes = 3 }", "kinds.notes"),
         ('kinds = { notes = "command" }', "kinds.notes"),
         ("[kinds.notes]\nready = 'tcp'", "'command' is missing"),
-        ("[kinds.notes]\ncommand = 'notes-server'", "kinds.notes"),
+        ("[kinds.notes]\ncommand = 'notes-server'", "kinds.notes: command can't be used"),
         ("[kinds.notes]\ncommand = [3]", "kinds.notes"),
-        ("[kinds.notes]\ncommand = ['x']\nstop_timeout = 'soon'", "kinds.notes"),
+        ("[kinds.notes]\ncommand = ['x']\nstop_timeout = 'soon'", "kinds.notes: stop_timeout can't be used"),
         ("[kinds.notes]\ncommand = ['x']\nstop_timeout = -1", "stop_timeout"),
         ("[kinds.notes]\ncommand = ['x']\nready = 'udp'", "ready"),
         ("[kinds.Notes]\ncommand = ['x']", "Notes"),
@@ -330,6 +330,15 @@ def test_a_kinds_table_that_cannot_be_used_is_named(lines: str, named: str, file
     with pytest.raises(InvalidConfig) as refused:
         load(write(file, lines), {})
     assert named in str(refused.value)
+
+
+def test_what_a_kind_says_of_itself_comes_through_a_file(tmp_path: Path) -> None:
+    """Message and hint of a kind that can't be are the same from a file as from the constructor."""
+    with pytest.raises(InvalidConfig) as made:
+        Kind("notes", command=["x", "{prot}"])
+    with pytest.raises(InvalidConfig) as read:
+        load(write(tmp_path / "modhub.toml", "[kinds.notes]", "command = ['x', '{prot}']"), {})
+    assert (read.value.message, read.value.hint) == (made.value.message, made.value.hint)
 
 
 @pytest.mark.parametrize("kinds", [["redis"], [3], [NOTES, NOTES]])
