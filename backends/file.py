@@ -229,7 +229,11 @@ class FileStore:
                 path = path.parent
             os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             if not os.access(path, os.W_OK | os.X_OK, effective_ids=True) or os.statvfs(path).f_flag & os.ST_RDONLY:
-                raise BackendDenied(f"{self.uri} is not writable")
+                raise BackendDenied(
+                    f"{path} is not writable, and so {self.uri} can't be made"
+                    if path != self._folders.root
+                    else f"{self.uri} is not writable"
+                )
 
     def _check(self, guard: Guard | None) -> None:
         if guard is None:

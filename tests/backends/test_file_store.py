@@ -156,7 +156,7 @@ def test_read_only_disk(tmp_path: Path) -> None:
     with _tmpfs(tmp_path / "disk", "size=1m") as disk:
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         store = open_store((disk / "store").as_uri())
-        with pytest.raises(BackendDenied):
+        with pytest.raises(BackendDenied, match=f"^{disk} is not writable, and so {store.uri} can't be made$"):
             store.check()
         with pytest.raises(BackendDenied):
             store.put("m/head", b"1")
