@@ -5,9 +5,14 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from hub.errors import InvalidConfig
+
+DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Role(enum.StrEnum):
@@ -26,11 +31,21 @@ class Token:
         name: who holds it, for the log.
         role: what it may do.
         sha256: SHA-256 of the token, 64 hexadecimal digits; the token itself is nowhere.
+
+    Raises:
+        InvalidConfig: `sha256` is none.
     """
 
     name: str
     role: Role
     sha256: str
+
+    def __post_init__(self) -> None:
+        if not DIGEST.fullmatch(self.sha256):  # it is not repeated: it may be the token
+            raise InvalidConfig(
+                f"token {self.name!r}: sha256 is no SHA-256",
+                hint="allowed: 64 hexadecimal digits, hashlib.sha256(token.encode()).hexdigest()",
+            )
 
 
 def _option(default: Any, meaning: str, *, minimum: float | None = None) -> Any:

@@ -15,7 +15,7 @@ import msgspec
 
 from hub.config_sources import HTTP_PREFIX, HTTP_TABLE, read_file
 from hub.errors import InvalidConfig
-from hub.http.config import HttpConfig, Role, Token
+from hub.http.config import DIGEST, HttpConfig, Role, Token
 
 UNIX_PREFIX = "unix:"
 MAKE_A_TOKEN = "`modhub token NAME --role operate` makes a token and the lines for it"  # noqa: S105 - a hint, no secret
@@ -24,7 +24,6 @@ _TYPES = get_type_hints(HttpConfig)
 # Taken from a variable as they stand there; all others are read as TOML.
 _TEXTS = frozenset(name for name, hint in _TYPES.items() if hint in {str, Path | None, Role})
 _TOKEN_KEYS = tuple(f.name for f in dataclasses.fields(Token))
-_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 # The last label is no number: a browser takes such a name for an address.
 _DOMAIN = re.compile(r"((?!-)[a-z0-9-]{1,63}(?<!-)\.){0,8}(?!-)(?=[^.]*[a-z])[a-z0-9-]{1,63}(?<!-)|")
 _NAME = re.compile(r"[!-~]{1,64}")  # stands in the log and in headers
@@ -171,7 +170,7 @@ def _token(where: str, table: Mapping[str, Any]) -> Token:
         raise InvalidConfig(
             f"{where}: name can't be used", hint="allowed: 1 to 64 printable ASCII characters, no space"
         )
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise InvalidConfig(
             f"{where} ({name}): sha256 is no SHA-256", hint=f"allowed: 64 hexadecimal digits; {MAKE_A_TOKEN}"
         )

@@ -38,6 +38,14 @@ def test_tokens_are_tables(file: Path) -> None:
     assert load_http(file, {}).tokens == (Token(name="ci", role=Role.OPERATE, sha256=DIGEST),)
 
 
+@pytest.mark.parametrize("sha256", ["", "...", "00", "z" * 64, DIGEST + "0"])
+def test_a_token_in_code_has_a_hash_too(sha256: str) -> None:
+    """A host that configures no SHA-256 is told at once, and what it gave is not repeated: it may be the token."""
+    with pytest.raises(InvalidConfig, match="token 'ci': sha256 is no SHA-256") as refused:
+        Token(name="ci", role=Role.OPERATE, sha256=sha256)
+    assert not sha256 or repr(sha256) not in str(refused.value)
+
+
 def test_structured_variables_are_toml() -> None:
     """Lists and tables can be given in the environment; text stands as it is."""
     config = load_http(
