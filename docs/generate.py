@@ -374,8 +374,8 @@ answer 403 and 503; 400 where it has parameters, 401 where there are tokens, 408
 Beside them: `/` and `/modules/{{id}}`, the dashboard; `/docs`; `/openapi.json`; and below `/hub/proxy/{{id}}/`, or
 at `{{id}}.localhost` (`proxy_domain`), the instances themselves, for the role `proxy_role`.
 
-**Operations** answer when they are done. With `?wait=false` they answer 202 as soon as they are accepted, with where to ask
-for them in `Location`. Past `?timeout=SECONDS` the answer is 504: `started` tells whether the operation goes on, `op_id`
+**Operations** answer when they are done. With `?wait=false` they answer 202 with an OperationInfo as soon as they are
+accepted, and with where to ask for them in `Location`. Past `?timeout=SECONDS` the answer is 504: `started` tells whether the operation goes on, `op_id`
 by which id it can be asked for. A client that hangs up ends no operation.
 
 **Many modules**: `GET /hub/status` pages (`limit`, `offset`), filters (`state`, repeatable; `kind`, `search`, `dirty`) and sorts
