@@ -34,6 +34,8 @@ class Awakener:
     Args:
         registry: the registry's ref.
         asked_by: who asks, for the log, where a waiter does not say.
+
+    It makes no module: who knocks may have seen one a moment before its obliteration.
     """
 
     def __init__(self, registry: Ref[Any], *, asked_by: str) -> None:
@@ -58,11 +60,12 @@ class Awakener:
 
         Raises:
             OperationTimeout: it is not up yet.
+            ModuleNotFound: it was obliterated, or never was.
             ModhubError: it can't be brought up.
         """
         wake = self._wakes.get(module_id)
         if wake is None:
-            wake = self._begin(Provision(module_id, asked_by=asked_by or self._asked_by))
+            wake = self._begin(Provision(module_id, known=True, asked_by=asked_by or self._asked_by))
         wake.waiters += 1
         try:
             # Not wait_for: it would cancel what the others wait for.

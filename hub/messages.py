@@ -56,10 +56,15 @@ def new_op_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Provision(Message[ModuleInfo]):
-    """Bring the module's data here and start its process; wakes or recovers it where it sleeps or crashed."""
+    """Bring the module's data here and start its process; wakes or recovers it where it sleeps or crashed.
+
+    With `known` it makes no module: one that the hub does not know when its turn comes, be it because it was obliterated
+    just now, is `ModuleNotFound`.
+    """
 
     module_id: str
     kind: str | None = None
+    known: bool = False
     op_id: str = field(default_factory=new_op_id)
     asked_by: str = ""
 

@@ -161,6 +161,8 @@ class Module(Actor):
         if isinstance(verdict, Refuse):
             raise refusal(record, request, not_found=verdict.not_found)
         kind = message.kind if isinstance(message, Provision) else None
+        if isinstance(message, Provision) and message.known and not record.kind:
+            raise refusal(record, request, not_found=True)
         if kind is not None and record.tracked and record.kind and kind != record.kind:
             raise KindMismatch(
                 f"module {self._module_id!r} is of kind {record.kind!r}, not {kind!r}",

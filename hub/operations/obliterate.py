@@ -39,7 +39,7 @@ async def obliterate(work: Work) -> Obliterated:
         await work.advance(Outcome.FAILED, "failed", last_error=str(error), **NO_PROCESS)
         raise
     relist_s = max(erased.held_s, work.record.relist_s)
-    gone: dict[str, object] = NO_PROCESS | {"port": None, "gateway_port": None}
+    gone: dict[str, object] = NO_PROCESS | {"kind": "", "port": None, "gateway_port": None}
     await work.advance(Outcome.DONE, "done", dirty=False, pending=None, relist_s=relist_s, **gone)
     work.services.gateway_ports.release(work.module_id)
     work.services.bus.publish(

@@ -120,7 +120,7 @@ class Work:
                 from_state=before.state.value,
                 to_state=after.state.value,
                 reason=reason,
-                kind=after.kind,
+                kind=after.kind or before.kind,
                 dirty=after.dirty,
                 port=after.port,
                 pid=after.pid,

@@ -13,7 +13,7 @@ import pytest
 
 from hub import AsyncHub, OperationTimeout, ProvisionFailed, State
 from hub.awake import Awakener
-from hub.errors import HubClosed
+from hub.errors import HubClosed, ModuleNotFound
 from hub.messages import Describe
 from tests.hub.conftest import tiny_kind
 from tests.hub.observer import Observer
@@ -35,12 +35,19 @@ def run(tmp_path: Path, scenario: Scenario, *flags: str, **options: Any) -> None
     asyncio.run(main())
 
 
+async def asleep(hub: AsyncHub) -> Path:
+    """Have the module sleep; returns its data directory."""
+    await hub.provision("m")
+    directory = (await hub.hibernate("m")).data_dir
+    assert directory is not None
+    return directory
+
+
 def test_a_hundred_waiters_are_one_wake(tmp_path: Path, events: Observer) -> None:
     """All get the module that one wake brought up."""
 
     async def scenario(hub: AsyncHub, awakener: Awakener) -> None:
-        await hub.provision("m")
-        await hub.hibernate("m")
+        await asleep(hub)
         infos = await asyncio.gather(*(awakener.up("m", 20) for _ in range(100)))
         assert {info.state for info in infos} == {State.PROVISIONED}
         assert len({info.pid for info in infos}) == 1
@@ -55,6 +62,7 @@ def test_a_waiter_past_its_deadline_leaves_the_wake_to_the_others(tmp_path: Path
     """It gets a typed error that says the operation goes on; the others get the module."""
 
     async def scenario(hub: AsyncHub, awakener: Awakener) -> None:
+        await asleep(hub)
         patient = asyncio.create_task(awakener.up("m", 20))
         with pytest.raises(OperationTimeout, match="goes on as operation") as caught:
             await awakener.up("m", 0.001)
@@ -69,12 +77,13 @@ def test_a_cancelled_waiter_leaves_a_wake_that_has_begun(tmp_path: Path, events:
     """It was the only one, and yet the module comes up."""
 
     async def scenario(hub: AsyncHub, awakener: Awakener) -> None:
+        await asleep(hub)
         only = asyncio.create_task(awakener.up("m", 20))
-        await asyncio.to_thread(events.wait, "module.transition", module_id="m", to_state="provisioning")
+        await asyncio.to_thread(events.wait, "module.transition", module_id="m", to_state="waking")
         only.cancel()
         with pytest.raises(asyncio.CancelledError):
             await only
-        await asyncio.to_thread(events.wait, "module.transition", module_id="m", to_state="provisioned")
+        await asyncio.to_thread(events.wait, "module.transition", from_state="waking", to_state="provisioned")
         assert (await awakener.up("m", 1)).state is State.PROVISIONED
 
     run(tmp_path, scenario)
@@ -101,12 +110,31 @@ def test_a_failed_wake_is_told_to_all_and_tried_anew_by_the_next(tmp_path: Path,
     """Each waiter gets the typed error; it is not remembered."""
 
     async def scenario(hub: AsyncHub, awakener: Awakener) -> None:
+        (await asleep(hub) / "used").touch()
         outcomes = await asyncio.gather(*(awakener.up("m", 20) for _ in range(3)), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [ProvisionFailed] * 3
         with pytest.raises(ProvisionFailed):
             await awakener.up("m", 20)
 
-    run(tmp_path, scenario, "--broken")
+    run(tmp_path, scenario, "--broken-once-used")
+    assert len(events.all("module.transition", module_id="m", to_state="waking")) == 2
+
+
+def test_who_waits_behind_an_obliteration_makes_no_new_module(tmp_path: Path, events: Observer) -> None:
+    """It was there when it was asked for; obliterated, it is not found, and nothing of its name begins anew."""
+
+    async def scenario(hub: AsyncHub, awakener: Awakener) -> None:
+        await asleep(hub)
+        going = asyncio.create_task(hub.obliterate("m"))
+        await asyncio.to_thread(events.wait, "module.transition", module_id="m", to_state="obliterating")
+        with pytest.raises(ModuleNotFound):
+            await awakener.up("m", 20)
+        await going
+        with pytest.raises(ModuleNotFound):
+            await awakener.up("m", 20)
+        assert (await hub.provision("m")).kind == "tiny"
+
+    run(tmp_path, scenario)
     assert len(events.all("module.transition", module_id="m", to_state="provisioning")) == 2
 
 
@@ -114,12 +142,13 @@ def test_its_end_ends_all_waits(tmp_path: Path, events: Observer) -> None:
     """Whoever waits gets `HubClosed` at once; what has begun goes on in the hub."""
 
     async def scenario(hub: AsyncHub, awakener: Awakener) -> None:
+        await asleep(hub)
         waiting = asyncio.create_task(awakener.up("m", 20))
-        await asyncio.to_thread(events.wait, "module.transition", module_id="m", to_state="provisioning")
+        await asyncio.to_thread(events.wait, "module.transition", module_id="m", to_state="waking")
         await awakener.aclose()
         with pytest.raises(HubClosed):
             await waiting
-        assert (await hub.ask(Describe("m"))).state in {State.PROVISIONING, State.PROVISIONED}
+        assert (await hub.ask(Describe("m"))).state in {State.WAKING, State.PROVISIONED}
 
     run(tmp_path, scenario)
 

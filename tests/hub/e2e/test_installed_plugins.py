@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ from tests.hub.conftest import MakeHub
 from tests.hub.observer import Observer
 
 pytestmark = pytest.mark.e2e
-
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "write-a-plugin.md"
 
 
 def install(site: Path, name: str, source: str, entry_points: str) -> None:
@@ -24,15 +21,29 @@ def install(site: Path, name: str, source: str, entry_points: str) -> None:
     (site / f"{name}.py").write_text(source, encoding="utf-8")
 
 
-def test_the_plugin_of_the_page_is_found_and_works(
+JANITOR = """
+from actors import Actor
+from hub import Obliterate, Subscribe
+
+class Janitor(Actor):
+    def __init__(self, registry):
+        self.registry = registry
+
+    async def on_start(self):
+        await self.registry.ask_async(Subscribe(self.actor_ref))
+
+    def on_receive(self, event):
+        if (event.module_id or "").startswith("build-") and event.fields.get("to_state") == "unprovisioned":
+            if event.fields["from_state"] == "deprovisioning":
+                self.registry.tell(Obliterate(event.module_id, asked_by="janitor"))
+"""
+
+
+def test_an_installed_plugin_is_found_and_works(
     make_hub: MakeHub, events: Observer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An installed distribution's plugin runs in every hub: the page's own obliterates what a build leaves."""
-    page = PAGE.read_text(encoding="utf-8")
-    source = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
-    entry_points = re.findall(r'"modhub.plugins"\]\n(\w+) = "(\w+):(\w+)"', page)
-    ((name, module, attribute),) = entry_points
-    install(tmp_path, module, source, f"[modhub.plugins]\n{name} = {module}:{attribute}\n")
+    """A distribution's plugin runs in every hub, by its entry point alone: this one obliterates what a build leaves."""
+    install(tmp_path, "acme_janitor", JANITOR, "[modhub.plugins]\njanitor = acme_janitor:Janitor\n")
     monkeypatch.syspath_prepend(tmp_path)
     hub = make_hub()
     for module_id in ("tenant", "build-1"):
