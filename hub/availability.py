@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+import anyio
+
 from backends import (
     BackendsError,
     BackendUnavailable,
@@ -23,6 +25,7 @@ from hub.errors import BackendError
 from hub.events import EventBus
 from hub.info import BackendStatus
 
+_PATIENCE_S = 2.0
 # They say nothing about the backend. Everything else but `BackendUnavailable` is an answer of it: denied, full, corrupt.
 _NO_ANSWER = (TransferCancelled, LocalDiskError, SourceChanged, UnsupportedFile, InvalidName)
 
@@ -61,6 +64,7 @@ class Availability:
         self._circuit: Circuit = Closed()
         self.on_doubt: Callable[[], object] = lambda: None
         self._changed_at = wall_clock()
+        self._attempted = anyio.Event()  # of the next attempt; each has its own
 
     @property
     def available(self) -> bool:
@@ -105,6 +109,20 @@ class Availability:
         """
         if not self.available:
             raise self.error(subject)
+
+    async def require_soon(self, subject: str) -> None:
+        """As `require`, but after the next attempt where that is due in a moment: the backend may be back.
+
+        So who mends it and asks again is not refused for what was. It costs the backend nothing.
+
+        Raises:
+            BackendError: it is unavailable.
+        """
+        due_s = self.next_attempt_s
+        if due_s is not None and due_s <= _PATIENCE_S:
+            with anyio.move_on_after(_PATIENCE_S):
+                await self._attempted.wait()
+        self.require(subject)
 
     @contextmanager
     def learning(self, *, work: bool = True) -> Generator[None]:
@@ -151,6 +169,9 @@ class Availability:
             self._enter(breaker.succeed_attempt(self._circuit))
         else:
             self._enter(breaker.succeed_attempt(self._circuit))
+        finally:
+            self._attempted.set()
+            self._attempted = anyio.Event()
 
     def _enter(self, circuit: Circuit) -> None:
         before, self._circuit = self._circuit, circuit

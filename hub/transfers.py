@@ -301,7 +301,7 @@ class Transfers:
             return await self._workers.request(self.remote(module_id).erase_stragglers)
 
     async def _run(self, operation: Operation, phase: Phase, work: Callable[[Turn], T]) -> T:
-        self.availability.require(operation.module_id)
+        await self.availability.require_soon(operation.module_id)
         operation.phase = phase
         try:
             with translated(operation.module_id, operation):

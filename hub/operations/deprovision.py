@@ -29,7 +29,7 @@ async def deprovision(work: Work, reason: str = "deprovision") -> ModuleInfo:
     """
     lost = reason == LEASE_LOST
     if work.record.dirty and not lost:
-        work.services.transfers.availability.require(f"deprovision of module {work.module_id!r}")
+        await work.services.transfers.availability.require_soon(f"deprovision of module {work.module_id!r}")
     await work.begin(State.DEPROVISIONING, reason, pending=Pending.DEPROVISION)
     try:
         if not lost:

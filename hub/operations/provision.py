@@ -29,7 +29,7 @@ async def provision(work: Work, kind: str | None) -> ModuleInfo:
     """
     kept, gateway_port = work.record.dirty, work.record.gateway_port
     if not kept:
-        work.services.transfers.availability.require(f"provision of module {work.module_id!r}")
+        await work.services.transfers.availability.require_soon(f"provision of module {work.module_id!r}")
         await _check_nothing_there(work)
     reason = "provision_of_dirty_data" if kept else "provision"
     await work.begin(State.PROVISIONING, reason, restarts=0, last_error=None)

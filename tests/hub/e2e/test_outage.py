@@ -91,6 +91,28 @@ def test_a_module_that_is_not_here_is_refused_before_anything_happens(
     assert hub.modules() == ()
 
 
+def test_who_asks_again_when_the_backend_is_back_is_not_refused(make_hub: MakeHub, faults: Faults) -> None:
+    """Also before the hub has noticed: where its next look is due in a moment, what was asked for waits for that."""
+    hub = make_hub(retry_delay=3600.0, **BRIEF)
+    put(hub.provision("m"), "k", "v")
+    hub.provision("gone")
+    faults.go_down()
+    with pytest.raises(BackendError):
+        hub.obliterate("gone")
+    notice_outage(hub, failures=2)
+    faults.clear()
+    assert not hub.backend_status().available
+    assert hub.obliterate("gone").remaining == 0
+    faults.go_down()
+    notice_outage(hub)
+    faults.clear()
+    assert hub.deprovision("m").state is State.UNPROVISIONED
+    faults.go_down()
+    notice_outage(hub)
+    faults.clear()
+    assert get(hub.provision("m"), "k") == "v"
+
+
 def test_dirty_data_is_served_while_the_backend_is_away(make_hub: MakeHub, faults: Faults) -> None:
     """Data that could not be sent home is the newest that there is: provision starts from it, and asks nobody."""
     hub = make_hub(retry_delay=3600.0, restart_limit=0, **LASTING)
