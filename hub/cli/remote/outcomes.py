@@ -13,7 +13,7 @@ from hub.cli.failures import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, exit_code, r
 from hub.cli.refusal import HubRefused
 from hub.cli.remote.following import Followed
 from hub.cli.terminal import Terminal, size
-from hub.errors import ModhubError
+from hub.errors import ModhubError, ModuleNotFound
 
 if TYPE_CHECKING:
     from hub.cli.remote.client import Client
@@ -119,8 +119,14 @@ def finish(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
     for outcome in failed:
         assert outcome.error is not None
         report(outcome.error, about=outcome.module_id)
-    codes = {exit_code(outcome.error) for outcome in failed if outcome.error is not None}
+    codes = {_exit_code(outcome.error) for outcome in failed if outcome.error is not None}
     return next((code for code in _WORST_FIRST if code in codes), 0)
+
+
+def _exit_code(error: ModhubError) -> int:
+    # A module that is not there is an error of who asks about it; what is to be done with it, its state refuses.
+    missing = isinstance(error, HubRefused) and error.problem_code == ModuleNotFound.code
+    return EXIT_REFUSED if missing else exit_code(error)
 
 
 def problem_of(error: ModhubError) -> dict[str, Any]:

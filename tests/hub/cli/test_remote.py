@@ -51,7 +51,7 @@ def test_a_module_is_led_through_its_life(hub: Served, kind: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("wake", "nobody"), 1, "error: nobody: wake: the hub tracks no module 'nobody'\nhint: "),
+        (("wake", "nobody"), 3, "error: nobody: wake: the hub tracks no module 'nobody'\nhint: "),
         (("status", "nobody"), 1, "error: "),
         (("hibernate", "Bad_id"), 2, "'Bad_id' is no module id"),
         (("provision", "x", "--kind", "nosuch"), 2, "nosuch"),
@@ -67,7 +67,7 @@ def test_a_module_is_led_through_its_life(hub: Served, kind: str) -> None:
     ],
 )
 def test_an_exit_code_says_what_went_wrong(hub: Served, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """1 failed, 2 wrong usage; one line says why, and a hint what to do; stdout stays empty."""
+    """1 failed, 2 wrong usage, 3 refused by the state; one line says why, and a hint what to do; stdout stays empty."""
     done = hub.cli(*arguments)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert said in done.stderr
@@ -75,12 +75,12 @@ def test_an_exit_code_says_what_went_wrong(hub: Served, arguments: tuple[str, ..
 
 
 def test_a_refusal_by_the_state_is_told_apart(hub: Served) -> None:
-    """3: another kind; of several names the worst counts, and each is told."""
+    """3: another kind, or nothing that could sleep; of several names the worst counts, and each is told."""
     assert hub.cli("provision", "kinds").returncode == 0
     other = hub.cli("provision", "kinds", "--kind", "redis")
     assert other.returncode == 3, other.stderr
     several = hub.cli("hibernate", "kinds", "nobody-1")
-    assert several.returncode == 1
+    assert several.returncode == 3
     assert "kinds  hibernated" in several.stdout
     assert "error: nobody-1: " in several.stderr
     outcomes = json.loads(hub.cli("wake", "kinds", "nobody-1", "--json").stdout)
