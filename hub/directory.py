@@ -37,6 +37,7 @@ class Entry:
         splices: connections that the gateway has joined to its server: in use also when half closed, which the kernel does
             not count as established.
         claim: the claim by which this hub holds the module in the backend and goes on holding it; `None` = it does not.
+        given_up: the claim that it last let go of, which the record may still tell.
         lease_until: until when nobody else can take it, seconds of CLOCK_BOOTTIME; 0.0 = not known.
         checkpoint: its checkpoints, while there are any.
         checkpointed_at: as the record's, where it was found out by this hub; also where the journal did not take it.
@@ -53,6 +54,7 @@ class Entry:
     probes: int = 0
     splices: int = 0
     claim: str | None = None
+    given_up: str | None = None
     lease_until: float = 0.0
     checkpoint: CheckpointRun | None = None
     checkpointed_at: float | None = None

@@ -104,6 +104,8 @@ class LeaseKeeper:
             if record.base is None or not keeps_claim(record) or self.schedule.planned(record.module_id) is not None:
                 continue
             if entry.claim is None:
+                if record.base == entry.given_up:
+                    continue  # given back a moment ago: the record follows
                 entry.claim = record.base
                 unknown.append(entry)
             else:
@@ -235,7 +237,7 @@ class LeaseKeeper:
 
     def forget(self, entry: Entry) -> None:
         """Hold a module no longer: it is not renewed any more."""
-        entry.claim, entry.lease_until = None, 0.0
+        entry.claim, entry.given_up, entry.lease_until = None, entry.record.base, 0.0
         self.schedule.drop(entry.record.module_id)
 
     async def let_go(self, entry: Entry) -> None:

@@ -36,7 +36,14 @@ class Ownership:
             raise LeaseHeld(f"{self.where.prefix} is held by {head.owner}", owner=head.owner, remaining_s=remaining)
         kind = head.kind if head.manifest is not None else kind
         mine = replace(head, owner=self.owner, epoch=head.epoch + 1, kind=kind, lease_ms=lease_ms)
-        return self._write(mine, over=head.etag)
+        try:
+            return self._write(mine, over=head.etag)
+        except HeadConflict as error:
+            renewed = error.current
+            if renewed is None or renewed.owner != self.owner or renewed.term != head.term:
+                raise
+            # Nothing but its lease has changed, by a renewal of this owner's own that came late.
+            return self.claim(renewed, kind, lease_ms)
 
     def renew(self, claim: str, lease_ms: int) -> Head:
         """Hold the module for longer."""
@@ -80,7 +87,8 @@ class Ownership:
             return self.where.write_head(head, over=over)
         except PreconditionFailed as error:
             current = self.where.peek_head()
-            raise HeadConflict(f"{self.where.prefix} was taken by another owner meanwhile", current=current) from error
+            by = "" if current is None else f" by {current.claim}"
+            raise HeadConflict(f"{self.where.prefix} was taken meanwhile{by}", current=current) from error
 
 
 def _holds_nothing(head: Head) -> bool:

@@ -122,7 +122,8 @@ class LeaseWatch(Actor):
     async def _renew(self, entry: Entry) -> None:
         module_id, claim = entry.record.module_id, entry.claim
         try:
-            await self._leases.renew(entry)
+            if claim is not None:  # else it was let go of since it was found due
+                await self._leases.renew(entry)
         except DataConflict:
             # Unless it was taken anew meanwhile.
             if module_id in self._leases.lost:

@@ -151,6 +151,18 @@ def test_a_takeover_that_a_renewal_was_faster_than(tmp_path: Path) -> None:
     assert caught.value.current == renewed
 
 
+def test_a_late_renewal_of_ones_own_is_no_conflict(tmp_path: Path) -> None:
+    """Who takes a module anew while a renewal of before is on its way takes it all the same."""
+    one = Rig(tmp_path)
+    held = take(one)
+    one.module.renew(held.claim, lease_s=LEASE_S)
+    again = one.module.claim(held, "store", lease_s=LEASE_S)
+    assert again.epoch == held.epoch + 1
+    assert one.module.read_head() == again
+    with pytest.raises(HeadConflict):  # of another claim of its own it knows nothing
+        one.module.claim(held, "store", lease_s=LEASE_S)
+
+
 @pytest.mark.parametrize("lease_s", [-1.0, float("nan"), float("inf"), LEASE_LIMIT_MS / 1000 + 1])
 def test_leases_that_can_not_be(tmp_path: Path, lease_s: float) -> None:
     """What no head could hold is refused before anything is asked."""
