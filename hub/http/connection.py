@@ -15,6 +15,7 @@ from hub.http.crowd import Crowd
 from hub.http.early_answers import CROWDED, MALFORMED, SLOW, EarlyAnswer, too_long, too_many_pipelined
 from hub.http.encrypted import unsent
 from hub.http.framing import is_ambiguous
+from hub.http.reader_watch import ReaderWatch
 
 MAX_HEADERS = 100
 _MAX_PIPELINED = 32
@@ -65,9 +66,8 @@ class GuardedConnection(HttpToolsProtocol):
         self._head_bytes = self._header_count = 0
         self._refusal: EarlyAnswer | None = None  # why the parser was left, or what is answered after the responses
         self._running: RequestResponseCycle | None = None
-        self._unsent = 0
+        self._sending = ReaderWatch(self.loop, limits.send_timeout)
         self._head_timer: asyncio.TimerHandle | None = None
-        self._send_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own signature
@@ -181,14 +181,12 @@ class GuardedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not keep up: see whether it reads at all."""
         super().pause_writing()
-        self._watch_sending()
+        self._sending.start(self.transport)
 
     def resume_writing(self) -> None:
         """The client has read enough to be sent more."""
         super().resume_writing()
-        if self._send_timer is not None:
-            self._send_timer.cancel()
-            self._send_timer = None
+        self._sending.stop()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that nobody used for a while."""
@@ -293,16 +291,6 @@ class GuardedConnection(HttpToolsProtocol):
         else:
             self._close()  # it asked nothing: a browser opens connections ahead
 
-    def _watch_sending(self) -> None:
-        self._unsent = unsent(self.transport)
-        self._send_timer = self.loop.call_later(self._limits.send_timeout, self._look_at_sending)
-
-    def _look_at_sending(self) -> None:
-        if unsent(self.transport) >= self._unsent:
-            self.transport.abort()
-        else:
-            self._watch_sending()
-
     def _close(self) -> None:
         """Close, and at once where the client does not take what is left for it."""
         self.transport.close()
@@ -323,6 +311,6 @@ class GuardedConnection(HttpToolsProtocol):
     def _cancel_timers(self) -> None:
         self._stop_waiting_for_head()
         self._unset_keepalive_if_required()
-        for timer in (self._send_timer, self._close_timer):
-            if timer is not None:
-                timer.cancel()
+        self._sending.stop()
+        if self._close_timer is not None:
+            self._close_timer.cancel()

@@ -10,7 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from hub.http.crowd import Crowd
 from hub.http.early_answers import MALFORMED
-from hub.http.encrypted import unsent
+from hub.http.reader_watch import ReaderWatch
 
 
 class GuardedWebSocket(WebSocketsSansIOProtocol):
@@ -32,14 +32,12 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, config: Config, server_state: Crowd, app_state: dict[str, Any], *, send_timeout: float) -> None:
         super().__init__(config, server_state, app_state)
         self._crowd = server_state
-        self._send_timeout = send_timeout
         self._ending = False
-        self._unsent = 0
-        self._send_timer: asyncio.TimerHandle | None = None
+        self._sending = ReaderWatch(self.loop, send_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever works for this client that it is gone."""
-        self._stop_watching()
+        self._sending.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -58,14 +56,14 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         """The client does not keep up: see whether it reads at all."""
         super().pause_writing()
-        self._watch_sending()
+        self._sending.start(self.transport)
 
     def resume_writing(self) -> None:
         """The client has read enough to be sent more."""
         super().resume_writing()
-        self._stop_watching()
+        self._sending.stop()
         if self._ending:
-            self._watch_sending()
+            self._sending.start(self.transport)
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """Close, at once or when the client agrees."""
@@ -75,21 +73,4 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def _see_it_end(self) -> None:
         self._ending = True
         if not self.disconnected:
-            self._watch_sending()
-
-    def _watch_sending(self) -> None:
-        self._stop_watching()
-        self._unsent = unsent(self.transport)
-        self._send_timer = self.loop.call_later(self._send_timeout, self._look_at_sending)
-
-    def _look_at_sending(self) -> None:
-        left = unsent(self.transport)
-        if left and left >= self._unsent:
-            self.transport.abort()
-        else:
-            self._watch_sending()
-
-    def _stop_watching(self) -> None:
-        if self._send_timer is not None:
-            self._send_timer.cancel()
-            self._send_timer = None
+            self._sending.start(self.transport)

@@ -79,7 +79,7 @@ class InstanceTimeout(ProxyError):
 class BodyTimeout(ProxyError):
     """The client paused in its request's body for `body_timeout`, and the instance had nothing to say meanwhile."""
 
-    code = "request-timeout"
+    code = "body-timeout"
     status = 408
     title = "The request's body did not come"
 

@@ -199,7 +199,7 @@ def test_a_client_that_sends_no_more_of_its_body(tmp_path: Path) -> None:
             answer = paused.answer("POST")
             assert (answer.status, answer.json()["code"], answer.all("connection")) == (
                 408,
-                "request-timeout",
+                "body-timeout",
                 ["close"],
             )
             slow.send(b"0\r\n\r\n")
