@@ -48,5 +48,5 @@ def test_the_output_of_a_server_steers_no_terminal(tmp_path: Path) -> None:
         refused = hub.cli("provision", "alpha", "--kind", "evil")
     assert refused.returncode == 1
     assert r"\x1b]0;owned\x07" in refused.stderr
-    assert "\nand more\n" in refused.stderr
+    assert "\n    and more\n" in refused.stderr
     assert refused.stderr.replace("\n", "").isprintable()
