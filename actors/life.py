@@ -12,7 +12,7 @@ from actors.errors import ActorCrashed, ActorDead, HandlerCancelled
 from actors.group import Interrupted, advance, end_rest, interrupt_rest, members
 from actors.inspection import ActorFailure, ActorState
 from actors.message import Envelope, Escalated, StopRequest
-from actors.supervision import Restart, decide
+from actors.supervision import Restart, RestForOne, decide
 from actors.watch import EndReason, Terminated, Watches
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def _hook_ended(cell: Cell, error: BaseException | None) -> None:
         crash(cell, as_exception(cell.name, error))
     else:
         cell.state = ActorState.IDLE
-        advance(cell, _restart)
+        if isinstance(cell.supervision, RestForOne):
+            advance(cell, _restart)
         cell.drain()
 
 
@@ -234,7 +235,8 @@ def end(cell: Cell, reason: EndReason, error: Exception | None = None) -> None:
         cell.answer(envelope, value=True)  # only stops and kills are left
     if cell.watches is not None:
         _tell_watchers(cell, cell.watches, terminated)
-    advance(cell, _restart)  # those behind it no longer wait for it
+    if isinstance(cell.supervision, RestForOne):
+        advance(cell, _restart)  # those behind it no longer wait for it
 
 
 def _close(cell: Cell, reason: EndReason) -> None:
