@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from operator import attrgetter
 
@@ -28,7 +27,6 @@ def test_who_plans_all_leases_takes_none_that_is_just_given_back(
         if records[0].state is State.DEPROVISIONING and not records[0].dirty:
             attrgetter("_hub._runtime._services.leases")(hub).plan_all()
             planned.set()
-            await asyncio.sleep(0)
         await write(self, *records, **options)
 
     def plan_none(_self: LeaseKeeper) -> None:
